@@ -1,0 +1,131 @@
+"""The layouts of public data, each recognised by its keys and read as it is (docs/data.md lists them)."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from raysafe.data.records import Conversation, Message, Role
+from raysafe.data.sources import Record
+from raysafe.errors import DataError
+
+_SPEAKERS: dict[str, Role] = {"system": "system", "human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant"}
+_TURN = re.compile(r"\n*(Human|Assistant): ?")
+
+
+def text_of(record: Record, key: str, place: str) -> str:
+    """The text under a key. Raises DataError naming place and key."""
+    value = record.get(key)
+    if not isinstance(value, str):
+        raise DataError(f"{place}: `{key}` takes a text, but got {value!r:.60}.")
+    return value
+
+
+def prompt_of(value: Any, place: str) -> Conversation:
+    """A prompt given as text or as a list of messages; it ends with a user turn."""
+    if isinstance(value, str):
+        value = [{"role": "user", "content": value}]
+    turns = messages_of(value, place)
+    if not turns or turns[-1].role != "user":
+        raise DataError(f"{place}: a prompt ends with a user turn, but got {[turn.role for turn in turns]}.")
+    return turns
+
+
+def messages_of(value: Any, place: str, speaker: str = "role", content: str = "content") -> Conversation:
+    """A list of {"role", "content"} (or {"from", "value"}) objects."""
+    if not isinstance(value, list):
+        raise DataError(f"{place}: a list of messages is expected, but got {value!r:.60}.")
+    turns = []
+    for item in value:
+        role = _SPEAKERS.get(item.get(speaker)) if isinstance(item, dict) else None
+        if role is None or not isinstance(item.get(content), str):
+            raise DataError(f"{place}: a message takes `{speaker}` and `{content}`, but got {item!r:.80}.")
+        turns.append(Message(role, item[content]))
+    return tuple(turns)
+
+
+def _last_answer(turns: Conversation, place: str) -> tuple[Conversation, str]:
+    if len(turns) < 2 or turns[-1].role != "assistant" or turns[-2].role != "user":
+        raise DataError(f"{place}: a user turn and its answer must end it, but got {[turn.role for turn in turns]}.")
+    return turns[:-1], turns[-1].content
+
+
+def _messages(record: Record, place: str) -> tuple[Conversation, str]:
+    prefix_free = [item for item in record["messages"] if not (isinstance(item, dict) and item.get("role") == "prefix")]
+    return _last_answer(messages_of(prefix_free, place), place)
+
+
+def _conversations(record: Record, place: str) -> tuple[Conversation, str]:
+    return _last_answer(messages_of(record["conversations"], place, "from", "value"), place)
+
+
+def _alpaca(record: Record, place: str) -> tuple[Conversation, str]:
+    instruction, extra = text_of(record, "instruction", place), record.get("input") or ""
+    prompt = f"{instruction}\n\n{extra}" if extra else instruction
+    return prompt_of(prompt, place), text_of(record, "output", place)
+
+
+def _open_orca(record: Record, place: str) -> tuple[Conversation, str]:
+    system = record.get("system_prompt") or ""
+    prompt = prompt_of(text_of(record, "question", place), place)
+    return ((Message("system", system), *prompt) if system else prompt), text_of(record, "response", place)
+
+
+def _prompt_and(answer: str) -> Callable[[Record, str], tuple[Conversation, str]]:
+    return lambda record, place: (prompt_of(record["prompt"], place), answer_of(record, answer, place))
+
+
+def answer_of(record: Record, key: str, place: str) -> str:
+    """An answer given as text or as a list with one assistant message."""
+    value = record.get(key)
+    if isinstance(value, list):
+        turns = messages_of(value, place)
+        if turns and turns[-1].role == "assistant":
+            return turns[-1].content
+    return text_of(record, key, place)
+
+
+ANSWERED: tuple[tuple[frozenset[str], Callable[[Record, str], tuple[Conversation, str]]], ...] = (
+    (frozenset({"messages"}), _messages),
+    (frozenset({"conversations"}), _conversations),
+    (frozenset({"instruction", "output"}), _alpaca),
+    (frozenset({"question", "response"}), _open_orca),
+    (frozenset({"prompt", "response"}), _prompt_and("response")),
+    (frozenset({"prompt", "completion"}), _prompt_and("completion")),
+    (frozenset({"prompt", "chosen"}), _prompt_and("chosen")),
+)
+
+
+def prompt_and_answer(record: Record, place: str) -> tuple[Conversation, str]:
+    """Prompt and answer of a row in any layout of `ANSWERED`. Raises DataError naming place and keys."""
+    for keys, reader in ANSWERED:
+        if keys <= record.keys():
+            return reader(record, place)
+    takes = "; ".join(" and ".join(sorted(keys)) for keys, _ in ANSWERED)
+    raise DataError(f"{place}: no known layout: got the keys {', '.join(sorted(record))}, but a row takes {takes}.")
+
+
+def preference(record: Record, place: str) -> tuple[Conversation, str, str]:
+    """Prompt, chosen and rejected answer of a preference row; with no `prompt`, of two transcripts (HH-RLHF)."""
+    if not {"chosen", "rejected"} <= record.keys():
+        got = ", ".join(sorted(record))
+        raise DataError(f"{place}: a triple takes prompt, chosen and rejected, but got the keys {got}.")
+    if "prompt" in record:
+        prompt = prompt_of(record["prompt"], place)
+        return prompt, answer_of(record, "chosen", place), answer_of(record, "rejected", place)
+    prompt, chosen = _transcript(record["chosen"], place)
+    other, rejected = _transcript(record["rejected"], place)
+    if prompt != other:
+        raise DataError(f"{place}: `chosen` and `rejected` differ before the last answer.")
+    return prompt, chosen, rejected
+
+
+def _transcript(value: Any, place: str) -> tuple[Conversation, str]:
+    if isinstance(value, list):
+        return _last_answer(messages_of(value, place), place)
+    pieces = _TURN.split(value) if isinstance(value, str) else []
+    roles = {"Human": "user", "Assistant": "assistant"}
+    turns = tuple(
+        Message("user" if roles[who] == "user" else "assistant", said.strip())
+        for who, said in zip(pieces[1::2], pieces[2::2], strict=False)
+    )
+    return _last_answer(turns, place)

@@ -1,0 +1,103 @@
+"""Records in, typed rows out: one function a data role."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from raysafe.data.layouts import answer_of, preference, prompt_and_answer, prompt_of, text_of
+from raysafe.data.records import EvalPrompt, Example, Identity, Row, Triple, prompt_hashes
+from raysafe.data.sources import Record, read_records
+from raysafe.errors import DataError
+
+T = TypeVar("T", bound=Row)
+
+
+def load_examples(path: str | Path) -> list[Example]:
+    """Rows of `finetune` or `safe`. Raises DataError naming file and line, also for an empty file."""
+    return _load(path, _example)
+
+
+def load_triples(path: str | Path, harmful_path: str | Path | None = None) -> list[Triple]:
+    """Rows of `align`: preference rows, or two files of answers paired by line (the DOOR release)."""
+    if harmful_path is None:
+        return _load(path, _triple)
+    good, bad = load_examples(path), load_examples(harmful_path)
+    if len(good) != len(bad):
+        raise DataError(f"{path} has {len(good)} rows and {harmful_path} {len(bad)}, but they pair up by line.")
+    for one, other in zip(good, bad, strict=True):
+        if one.prompt != other.prompt:
+            raise DataError(f"{harmful_path}, row {other.identity.index + 1}: its prompt differs from that row of {path}.")
+    return [
+        Triple(one.identity, one.prompt, one.response, other.response) for one, other in zip(good, bad, strict=True)
+    ]
+
+
+def load_eval_prompts(path: str | Path) -> list[EvalPrompt]:
+    """Rows of an evaluation file: a prompt, with `reference` and `harmful` answers where there are any."""
+    return _load(path, _eval_prompt)
+
+
+def check_overlap(training: dict[str, list[Row]], evaluation: dict[str, list[EvalPrompt]]) -> None:
+    """Evaluation prompts are never trained on. Raises DataError naming both files and the row."""
+    for name, rows in training.items():
+        known = prompt_hashes(rows)
+        for suite, prompts in evaluation.items():
+            for prompt in prompts:
+                if prompt_hashes([prompt]) <= known:
+                    where = f"evaluation.{suite} ({prompt.identity.source}), row {prompt.identity.index + 1}"
+                    raise DataError(
+                        f"{where}: this prompt is also one of data.{name}; scores on prompts that were trained on mean "
+                        "nothing. Remove it from one of the two."
+                    )
+
+
+def _load(path: str | Path, read: Callable[[Identity, Record, str], T]) -> list[T]:
+    rows = list(_rows(Path(path), read))
+    if not rows:
+        raise DataError(f"{path}: got no rows, but at least one is needed.")
+    return rows
+
+
+def _rows(path: Path, read: Callable[[Identity, Record, str], T]) -> Iterator[T]:
+    for index, (place, record) in enumerate(read_records(path)):
+        yield read(Identity(str(path), index), record, place)
+
+
+def _example(identity: Identity, record: Record, place: str) -> Example:
+    prompt, response = prompt_and_answer(record, place)
+    return Example(identity, prompt, response, _kind(record, place), _unsafe(record, place))
+
+
+def _triple(identity: Identity, record: Record, place: str) -> Triple:
+    return Triple(identity, *preference(record, place))
+
+
+def _eval_prompt(identity: Identity, record: Record, place: str) -> EvalPrompt:
+    if "Behavior" in record:  # HarmBench's behaviours
+        return EvalPrompt(identity, prompt_of(text_of(record, "Behavior", place), place), kind=record.get("SemanticCategory"))
+    if "prompt" not in record:
+        prompt, answer = prompt_and_answer(record, place)
+        return EvalPrompt(identity, prompt, answer, _optional(record, "harmful", place), _kind(record, place))
+    reference = _optional(record, "reference", place)
+    for key in ("response", "completion", "chosen"):
+        if reference is None and key in record:
+            reference = answer_of(record, key, place)
+    harmful = _optional(record, "harmful", place)
+    if harmful is None and "rejected" in record:
+        harmful = answer_of(record, "rejected", place)
+    return EvalPrompt(identity, prompt_of(record["prompt"], place), reference, harmful, _kind(record, place))
+
+
+def _optional(record: Record, key: str, place: str) -> str | None:
+    return text_of(record, key, place) if record.get(key) is not None else None
+
+
+def _kind(record: Record, place: str) -> str | None:
+    return _optional(record, "kind", place)
+
+
+def _unsafe(record: Record, place: str) -> bool | None:
+    value = record.get("unsafe")
+    if value is not None and not isinstance(value, bool):
+        raise DataError(f"{place}: `unsafe` takes true or false, but got {value!r:.60}.")
+    return value

@@ -1,0 +1,94 @@
+"""Typed rows with identity: where a row came from, and a hash of what it says."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Role = Literal["system", "user", "assistant"]
+
+
+@dataclass(frozen=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Role
+    content: str
+
+
+Conversation = tuple[Message, ...]
+
+
+@dataclass(frozen=True)
+class Identity:
+    """`index` counts the rows of the loaded, unfiltered source from 0; it survives filtering, sharding and resuming."""
+
+    source: str
+    index: int
+
+
+@dataclass(frozen=True)
+class Example:
+    """A prompt (which ends with a user turn) and its answer. `unsafe` and `kind` are labels, where known."""
+
+    identity: Identity
+    prompt: Conversation
+    response: str
+    kind: str | None = None
+    unsafe: bool | None = None
+
+    @property
+    def content_hash(self) -> str:
+        """Hash of prompt and answer, without the labels."""
+        return content_hash(self.prompt, self.response)
+
+
+@dataclass(frozen=True)
+class Triple:
+    """A prompt with a safe answer y_s and a harmful answer y_h."""
+
+    identity: Identity
+    prompt: Conversation
+    safe: str
+    harmful: str
+
+    @property
+    def content_hash(self) -> str:
+        """Hash of the three texts."""
+        return content_hash(self.prompt, self.safe, self.harmful)
+
+
+@dataclass(frozen=True)
+class EvalPrompt:
+    """A prompt for evaluation, with what its suite needs: a reference answer, or a harmful one to prefill."""
+
+    identity: Identity
+    prompt: Conversation
+    reference: str | None = None
+    harmful: str | None = None
+    kind: str | None = None
+
+    @property
+    def content_hash(self) -> str:
+        """Hash of all texts."""
+        return content_hash(self.prompt, self.reference or "", self.harmful or "")
+
+
+Row = Example | Triple | EvalPrompt
+
+
+def content_hash(prompt: Conversation, *texts: str) -> str:
+    """32 hex digits of SHA-256 over the conversation and the texts, unambiguous in where one ends."""
+    turns = [[message.role, message.content] for message in prompt]
+    return hashlib.sha256(json.dumps([turns, *texts]).encode()).hexdigest()[:32]
+
+
+def dataset_fingerprint(rows: Iterable[Row]) -> str:
+    """16 hex digits over the content hashes in order: equal for equal data, whatever the file is called."""
+    return hashlib.sha256("".join(row.content_hash for row in rows).encode()).hexdigest()[:16]
+
+
+def prompt_hashes(rows: Sequence[Row]) -> set[str]:
+    """Hashes of the prompts alone, to find overlap between training and evaluation."""
+    return {content_hash(row.prompt) for row in rows}

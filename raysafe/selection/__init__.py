@@ -1,0 +1,14 @@
+"""Selectors: what scores the rows of the fine-tuning data, and the mathematics of SEAL.
+
+Adding one is a new file with a frozen class (see `base.py`) and a line in `SELECTORS`.
+"""
+
+from raysafe.selection.base import Selector
+from raysafe.selection.everything import Everything
+from raysafe.selection.random import Random
+from raysafe.selection.seal import Seal
+from raysafe.selection.top import kept_count, ranks, top_percent
+
+SELECTORS: dict[str, type[Selector]] = {"seal": Seal, "random": Random, "none": Everything}
+
+__all__ = ["SELECTORS", "Seal", "Selector", "kept_count", "ranks", "top_percent"]
