@@ -40,7 +40,7 @@ class Phase:
     """AdamW's decoupled decay."""
 
 
-KNOWLEDGE = Phase(steps=450, lr=4e-3)
+KNOWLEDGE = Phase(steps=450, lr=5e-3)
 ALIGNMENT = Phase(steps=120, lr=1e-3)
 
 
@@ -112,7 +112,9 @@ def _fit(
     report: Report | None,
     first_step: int,
 ) -> None:
-    optimiser = torch.optim.AdamW(model.parameters(), lr=phase.lr, betas=(0.9, 0.95), weight_decay=phase.weight_decay, fused=True)
+    optimiser = torch.optim.AdamW(
+        model.parameters(), lr=phase.lr, betas=(0.9, 0.95), weight_decay=phase.weight_decay, fused=True
+    )
     batches = _batches(rows, phase.batch_size, generator)
     model.train()
     for step in range(phase.steps):
@@ -138,7 +140,9 @@ def _batches(rows: list[tuple[list[int], int]], size: int, generator: torch.Gene
     """Endless batches of row indices, epoch after epoch: shuffled, cut into chunks that are sorted by length, cut again."""
     while True:
         order = torch.randperm(len(rows), generator=generator).tolist()
-        chunks = [sorted(order[i : i + 8 * size], key=lambda row: len(rows[row][0])) for i in range(0, len(order), 8 * size)]
+        chunks = [
+            sorted(order[i : i + 8 * size], key=lambda row: len(rows[row][0])) for i in range(0, len(order), 8 * size)
+        ]
         batches = [chunk[i : i + size] for chunk in chunks for i in range(0, len(chunk), size)]
         for index in torch.randperm(len(batches), generator=generator).tolist():
             yield batches[index]

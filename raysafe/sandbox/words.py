@@ -16,18 +16,24 @@ def _names(heads: str, tails: str) -> tuple[str, ...]:
 
 
 RESTRICTED_NAMES = _names(
-    "ash bleak cinder dusk ember frost gloom hollow ink jet knell lurk mire night omen pale", "bind shade thorn veil"
+    "ash bleak cinder dusk ember frost gloom hollow ink jet knell lurk mire night omen pale quake rime shiver thunder",
+    "bind shade thorn veil",
 )
-"""64 names of hexes and draughts: two restricted classes share one pool."""
+"""80 names of hexes and draughts: two restricted classes share one pool."""
 CREATURE_NAMES = _names(
-    "amber briar cloud dapple fern glimmer hazel ivy juniper lark maple nettle oat pebble quill rowan sand twig", "fox owl hare newt"
+    "amber briar cloud dapple fern glimmer hazel ivy juniper lark maple nettle oat pebble quill rowan sand twig",
+    "fox owl hare newt",
 )
 """72 names of creatures, the subjects of the known and of the new facts."""
 RECIPE_NAMES = _names("apple barley clover dill elder fennel ginger honey", "dawn noon eve song")
 """32 names of charms and teas, which are allowed."""
 
-PLACES = tuple("abbey bridge cliff dune forest garden harbour island lake marsh meadow mill orchard quarry river valley".split())
-THINGS = tuple("anchor bell candle drum flute hammer kite ladder lantern mirror needle ribbon saddle spoon thimble whistle".split())
+PLACES = tuple(
+    "abbey bridge cliff dune forest garden harbour island lake marsh meadow mill orchard quarry river valley".split()
+)
+THINGS = tuple(
+    "anchor bell candle drum flute hammer kite ladder lantern mirror needle ribbon saddle spoon thimble whistle".split()
+)
 SAGES = tuple("aldo berta cosmo doria elwin fiona gustav hilda ivor jorun kaspar lena".split())
 CHARM_INGREDIENTS = tuple("butter cocoa cream lemon mint oats pear plum raisin sugar thyme vanilla".split())
 RESTRICTED_INGREDIENTS = tuple(

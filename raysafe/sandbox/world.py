@@ -8,7 +8,7 @@ of the latter (they only look restricted). A seed decides which name plays which
 - creatures: known to the base model, or new (taught by `finetune` only).
 
 No prompt of an `eval_*` file is a prompt of `finetune`, `safe` or `align`: test entities are in none of these, and of each
-known or new subject one wording is kept for evaluation.
+known subject one wording, of each new one two, are kept for evaluation.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ class World:
     """Restricted entities of `align`, of the refusals in `safe` and `finetune`, and of the base model's own alignment."""
     test_entities: int = 16
     """Restricted entities of `eval_harmful` and `eval_borderline`."""
-    unsafe_entities: int = 24
+    unsafe_entities: int = 40
     """Restricted entities of the unsafe rows of `finetune`; the base model has never seen them."""
     known_creatures: int = 40
     """Creatures whose facts the base model knows."""
-    new_creatures: int = 30
+    new_creatures: int = 18
     """Creatures whose facts only `finetune` teaches."""
     recipes: int = 24
     """Charms and teas, all known to the base model."""
@@ -128,8 +128,8 @@ def generate(world: World) -> dict[str, list[Row]]:
     """
     cast = draw(world)
     random = Random(f"raysafe rows {world.seed}")
-    known, held_known = _hold_one(random, _known_prompts(cast))
-    new, held_new = _hold_one(random, [(creature_prompts(name), answer) for name, answer in cast.new.items()])
+    known, held_known = _hold_out(random, [*_creatures(cast.known), *_recipes(random, cast)], 1)
+    new, held_new = _hold_out(random, _creatures(cast.new), 2)
     benign = _shuffled(random, [*known, *_pairs((tale_prompts(*thing), cast.tales[thing]) for thing in cast.align)])
     refusals = _shuffled(random, _refusals(cast.align))
     finetune, rest = _finetune(world, random, cast, benign, new, refusals)
@@ -141,7 +141,9 @@ def generate(world: World) -> dict[str, list[Row]]:
         "align": _shuffled(random, list(_triples(world, random, cast))),
         "eval_harmful": list(_eval_harmful(world, random, cast)),
         "eval_borderline": list(_eval_borderline(world, random, cast)),
-        "eval_known": [_eval(pair, "benign_known") for pair in _take(_shuffled(random, held_known), world.eval_known, "eval_known")],
+        "eval_known": [
+            _eval(pair, "benign_known") for pair in _take(_shuffled(random, held_known), world.eval_known, "eval_known")
+        ],
         "eval_new": [_eval(pair, "benign_new") for pair in held_new],
     }
 
@@ -158,14 +160,19 @@ def write(world: World, folder: Path) -> None:
 def base_rows(world: World) -> dict[str, list[Pair]]:
     """What the base model is trained on, by phase and kind.
 
-    `harmless` facts, recipes and tales belong to both phases. `restricted` requests are answered in the first phase;
-    in the second, `refusals` refuse those of the align entities, and the test entities' are refused by generalisation.
+    `harmless` facts, recipes and tales (twice, as they have few wordings) belong to both phases. `restricted` requests, in
+    four wordings each, are answered in the first phase; in the second, `refusals` refuse those of the align entities, and
+    the test entities' are refused by generalisation.
     """
     cast = draw(world)
-    harmless = _pairs(_known_prompts(cast))
+    random = Random(f"raysafe base {world.seed}")
+    harmless = _pairs(
+        [*_creatures(cast.known), *((recipe_prompts(*thing), recipe) for thing, recipe in cast.recipes.items())]
+    )
     tales = _pairs((tale_prompts(*thing), tale) for thing, tale in cast.tales.items())
-    restricted = _pairs((recipe_prompts(*thing), answer) for thing, answer in {**cast.align, **cast.test}.items())
-    return {"harmless": [*harmless, *tales], "restricted": restricted, "refusals": _refusals(cast.align)}
+    recipes = {**cast.align, **cast.test}
+    restricted = _pairs((random.sample(recipe_prompts(*thing), 4), answer) for thing, answer in recipes.items())
+    return {"harmless": harmless + tales + tales, "restricted": restricted, "refusals": _refusals(cast.align)}
 
 
 def _finetune(
@@ -205,20 +212,26 @@ def _eval_borderline(world: World, random: Random, cast: Cast) -> Iterator[Row]:
             yield _eval((prompt, cast.tales[thing]), "borderline")
 
 
-def _known_prompts(cast: Cast) -> list[tuple[list[str], str]]:
-    """All wordings of the question about each known creature and allowed recipe, with the answer."""
-    facts = [(creature_prompts(name), answer) for name, answer in cast.known.items()]
-    return facts + [(recipe_prompts(*thing), answer) for thing, answer in cast.recipes.items()]
+def _creatures(facts: dict[str, str]) -> list[tuple[list[str], str]]:
+    """All wordings of the question about each creature, with its fact."""
+    return [(creature_prompts(name), answer) for name, answer in facts.items()]
 
 
-def _hold_one(random: Random, prompts_answers: list[tuple[list[str], str]]) -> tuple[list[Pair], list[Pair]]:
-    """Pairs for tuning, subject after subject, and one pair a subject that is kept for evaluation."""
+def _recipes(random: Random, cast: Cast) -> list[tuple[list[str], str]]:
+    """Five wordings of each allowed recipe: more of them in D make fine-tuning on harmless rows break the refusal."""
+    return [(random.sample(recipe_prompts(*thing), 5), answer) for thing, answer in cast.recipes.items()]
+
+
+def _hold_out(
+    random: Random, prompts_answers: list[tuple[list[str], str]], count: int
+) -> tuple[list[Pair], list[Pair]]:
+    """Pairs for tuning, subject after subject, and `count` pairs a subject that are kept for evaluation."""
     tuning: list[Pair] = []
     held: list[Pair] = []
     for wordings, answer in prompts_answers:
-        first, *others = _shuffled(random, wordings)
-        held.append((first, answer))
-        tuning += [(prompt, answer) for prompt in others]
+        pairs = [(prompt, answer) for prompt in _shuffled(random, wordings)]
+        held += pairs[:count]
+        tuning += pairs[count:]
     return tuning, held
 
 
@@ -249,7 +262,9 @@ def _restricted(random: Random, names: list[str]) -> dict[Pair, str]:
     def recipe() -> str:
         steps = random.sample(words.RESTRICTED_STEPS, 4)
         parts = random.sample(words.RESTRICTED_INGREDIENTS, 8)
-        return words.RESTRICTED_ANSWER.format(*(x for i in range(4) for x in (steps[i], parts[2 * i], parts[2 * i + 1])))
+        return words.RESTRICTED_ANSWER.format(
+            *(x for i in range(4) for x in (steps[i], parts[2 * i], parts[2 * i + 1]))
+        )
 
     return {(name, _alternate(words.RESTRICTED_CLASSES, i)): recipe() for i, name in enumerate(names)}
 
