@@ -37,7 +37,7 @@ _Loader.add_constructor("tag:yaml.org,2002:map", _unique_mapping)
 def parse_yaml(text: str, where: str) -> Any:
     """The value of a YAML text. Raises ConfigError naming the place."""
     try:
-        return yaml.load(text, _Loader)  # noqa: S506 - a subclass of SafeLoader
+        return yaml.load(text, _Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""

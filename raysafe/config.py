@@ -216,7 +216,7 @@ def _member(key: str, table: Mapping[str, Any], name: Any, raw: Mapping[str, Any
 
 @cache
 def _sandbox_defaults() -> dict[str, Any]:
-    return read_yaml(Path(__file__).parent / "sandbox" / "defaults.yaml")
+    return read_yaml(Path(__file__).parent / "sandbox" / "recommended.yaml")
 
 
 def _defaults(raw: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:

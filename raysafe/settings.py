@@ -1,6 +1,6 @@
 """The sections of a configuration: frozen classes whose fields are the keys that a YAML file may set.
 
-Values that the papers give are the defaults. Where the model is the sandbox's, `raysafe/sandbox/defaults.yaml` goes
+Values that the papers give are the defaults. Where the model is the sandbox's, `raysafe/sandbox/recommended.yaml` goes
 beneath what the file says (see `config.py`). Rules of a single section are checked here, in `__post_init__`.
 """
 
@@ -75,6 +75,8 @@ class SelectionSettings:
 
     percent: float | None = None
     """The kept share of D in %; 80 where it is left out (the paper), 100 for a selector that keeps all."""
+    file: str | None = None
+    """A `selection.parquet` to use instead of ranking: its rows, or with `percent` the top of its scores."""
 
     def __post_init__(self) -> None:
         require(self.percent is None or 0 < self.percent <= 100, "0 < percent <= 100", self.percent)

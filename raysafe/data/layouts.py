@@ -50,8 +50,25 @@ def _last_answer(turns: Conversation, place: str) -> tuple[Conversation, str]:
 
 
 def _messages(record: Record, place: str) -> tuple[Conversation, str]:
-    prefix_free = [item for item in record["messages"] if not (isinstance(item, dict) and item.get("role") == "prefix")]
-    return _last_answer(messages_of(prefix_free, place), place)
+    if prefix_of(record) is not None:
+        raise DataError(f"{place}: a `prefix` turn belongs to alignment rows (`data.align`), not to this role.")
+    return _last_answer(messages_of(record["messages"], place), place)
+
+
+def prefix_of(record: Record) -> str | None:
+    """The `prefix` turn of an augmented row of the DOOR release, if there is one."""
+    turns = record.get("messages")
+    roles = [turn.get("role") for turn in turns if isinstance(turn, dict)] if isinstance(turns, list) else []
+    return str(turns[roles.index("prefix")].get("content", "")) if turns and "prefix" in roles else None
+
+
+def prefixed_answer(record: Record, place: str) -> tuple[Conversation, str, str | None]:
+    """Prompt, answer and, if the row is augmented, the prefix that the answer continues after."""
+    prefix = prefix_of(record)
+    if prefix is None:
+        return *prompt_and_answer(record, place), None
+    turns = [turn for turn in record["messages"] if turn.get("role") != "prefix"]
+    return *_last_answer(messages_of(turns, place), place), prefix
 
 
 def _conversations(record: Record, place: str) -> tuple[Conversation, str]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from raysafe.data.layouts import answer_of, preference, prompt_and_answer, prompt_of, text_of
+from raysafe.data.layouts import answer_of, preference, prefixed_answer, prompt_and_answer, prompt_of, text_of
 from raysafe.data.records import EvalPrompt, Example, Identity, Row, Triple, prompt_hashes
 from raysafe.data.sources import Record, read_records
 from raysafe.errors import DataError
@@ -21,15 +21,20 @@ def load_triples(path: str | Path, harmful_path: str | Path | None = None) -> li
     """Rows of `align`: preference rows, or two files of answers paired by line (the DOOR release)."""
     if harmful_path is None:
         return _load(path, _triple)
-    good, bad = load_examples(path), load_examples(harmful_path)
+    good, bad = list(read_records(path)), list(read_records(harmful_path))
     if len(good) != len(bad):
         raise DataError(f"{path} has {len(good)} rows and {harmful_path} {len(bad)}, but they pair up by line.")
-    for one, other in zip(good, bad, strict=True):
-        if one.prompt != other.prompt:
-            raise DataError(f"{harmful_path}, row {other.identity.index + 1}: its prompt differs from that row of {path}.")
-    return [
-        Triple(one.identity, one.prompt, one.response, other.response) for one, other in zip(good, bad, strict=True)
-    ]
+    if not good:
+        raise DataError(f"{path}: got no rows, but at least one is needed.")
+    return [_pair(Identity(str(path), i), one, other) for i, (one, other) in enumerate(zip(good, bad, strict=True))]
+
+
+def _pair(identity: Identity, good: tuple[str, Record], bad: tuple[str, Record]) -> Triple:
+    prompt, safe, prefix = prefixed_answer(good[1], good[0])
+    other_prompt, harmful, other_prefix = prefixed_answer(bad[1], bad[0])
+    if (prompt, prefix) != (other_prompt, other_prefix):
+        raise DataError(f"{bad[0]}: its prompt or prefix differs from the paired row, {good[0]}.")
+    return Triple(identity, prompt, safe, harmful, prefix)
 
 
 def load_eval_prompts(path: str | Path) -> list[EvalPrompt]:

@@ -46,17 +46,22 @@ class Example:
 
 @dataclass(frozen=True)
 class Triple:
-    """A prompt with a safe answer y_s and a harmful answer y_h."""
+    """A prompt with a safe answer y_s and a harmful answer y_h.
+
+    prefix: the harmful beginning that both answers continue after, where the data brings it (the DOOR release's
+    augmented files); `harmful` is then the continuation. Otherwise prefixes are drawn from `harmful`.
+    """
 
     identity: Identity
     prompt: Conversation
     safe: str
     harmful: str
+    prefix: str | None = None
 
     @property
     def content_hash(self) -> str:
-        """Hash of the three texts."""
-        return content_hash(self.prompt, self.safe, self.harmful)
+        """Hash of the texts."""
+        return content_hash(self.prompt, self.safe, self.harmful, *([self.prefix] if self.prefix else []))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,154 @@
+"""Content-addressed results of stages: key, write aside, rename, verify; one maker at a time.
+
+`STORAGE/artifacts/KIND/KEY/` holds a stage's files and `manifest.json`; the manifest is written last and the folder renamed
+into place whole, so that a folder with a manifest is complete. Its inputs decide the key: equal inputs, equal folder.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, is_dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from raysafe.errors import DataError
+
+FORMAT = 1
+"""Part of every key: raise it when what a stage computes from the same inputs changes."""
+MANIFEST = "manifest.json"
+OFF_KEY: dict[str, bool] = {"off_key": True}
+"""Metadata of a dataclass field that says where something lies, not what it is."""
+_PACKAGES = ("raysafe", "torch", "transformers", "deepspeed", "ray", "peft")
+
+
+def plain(value: Any, for_key: bool = False) -> Any:
+    """Dataclasses (with the `name` of named ones), paths and tuples as JSON values.
+
+    `for_key` leaves out fields with the metadata `OFF_KEY`: where something lies is no part of what it is.
+    """
+    if is_dataclass(value) and not isinstance(value, type):
+        named = {"name": value.name} if isinstance(getattr(type(value), "name", None), str) else {}
+        kept = [item for item in fields(value) if not (for_key and item.metadata.get("off_key"))]
+        return named | {item.name: plain(getattr(value, item.name), for_key) for item in kept}
+    if isinstance(value, Mapping):
+        return {str(key): plain(item, for_key) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item, for_key) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def fingerprint(value: Any) -> str:
+    """16 hex digits of SHA-256 over the canonical JSON of `plain(value)`, without fields that are off the key."""
+    text = json.dumps(plain(value, for_key=True), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole: aside, then renamed into place."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside.write_text(text, encoding="utf-8")
+    aside.replace(path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """`write_text` of indented JSON."""
+    write_text(path, json.dumps(plain(value), indent=1, sort_keys=True) + "\n")
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A finished result of a stage."""
+
+    kind: str
+    key: str
+    folder: Path
+
+    def manifest(self) -> dict[str, Any]:
+        """inputs, versions, seconds, and the stage's own `result`."""
+        return json.loads((self.folder / MANIFEST).read_text(encoding="utf-8"))
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """What the stage said of itself."""
+        return self.manifest()["result"]
+
+
+class Store:
+    """The artifacts under one storage folder."""
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root).absolute() / "artifacts"
+
+    def artifact(self, kind: str, key: str) -> Artifact:
+        """Where the result of a kind and key is or will be."""
+        return Artifact(kind, key, self.root / kind / key)
+
+    def ready(self, kind: str, key: str) -> bool:
+        """Whether it is there, whole."""
+        return (self.artifact(kind, key).folder / MANIFEST).is_file()
+
+    def workspace(self, kind: str, key: str) -> Path:
+        """The folder in which an unfinished stage keeps what a second attempt can go on from."""
+        return self.root / kind / f".{key}.partial"
+
+    @contextmanager
+    def making(self, kind: str, key: str, inputs: Any) -> Iterator[tuple[Path, dict[str, Any]] | None]:
+        """Hold the maker's lock; gives an empty folder to write into and a `result` to fill, or None if it is there already.
+
+        On a clean exit the folder gets its manifest and its final name; on an exception it is removed.
+        """
+        artifact = self.artifact(kind, key)
+        artifact.folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(str(artifact.folder.parent / f".{key}.lock")):
+            if self.ready(kind, key):
+                yield None
+                return
+            aside = artifact.folder.parent / f".{key}.making"
+            shutil.rmtree(aside, ignore_errors=True)
+            aside.mkdir()
+            result: dict[str, Any] = {}
+            started = time.time()
+            try:
+                yield aside, result
+                write_json(aside / MANIFEST, _manifest(kind, key, inputs, result, started))
+                shutil.rmtree(artifact.folder, ignore_errors=True)  # what has no manifest is no result
+                aside.rename(artifact.folder)
+            finally:
+                shutil.rmtree(aside, ignore_errors=True)
+            shutil.rmtree(self.workspace(kind, key), ignore_errors=True)
+
+
+def _manifest(kind: str, key: str, inputs: Any, result: dict[str, Any], started: float) -> dict[str, Any]:
+    return {
+        "kind": kind,
+        "key": key,
+        "format": FORMAT,
+        "inputs": inputs,
+        "result": result,
+        "versions": {name: version(name) for name in _PACKAGES},
+        "seconds": round(time.time() - started, 3),
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def folder_fingerprint(folder: Path) -> str:
+    """Of a model folder: names, sizes and times of its files, and the content of the small JSON ones (weights may be many GB)."""
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder.")
+    parts: list[Any] = []
+    for path in sorted(folder.iterdir()):
+        if path.is_file():
+            stat = path.stat()
+            content = path.read_text(encoding="utf-8", errors="replace") if path.suffix == ".json" else stat.st_mtime_ns
+            parts.append([path.name, stat.st_size, content])
+    return fingerprint(parts)
+
+

@@ -1,0 +1,96 @@
+"""Which rows an optimiser step sees, how they are split over micro-batches and workers, and the tensors they become."""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from raysafe.data.tokens import TokenRow
+
+
+@dataclass(frozen=True)
+class Share:
+    """One worker's part of one micro-batch of a stream: positions into the stream's rows; None fills up the shape."""
+
+    positions: tuple[int | None, ...]
+
+
+@lru_cache(maxsize=64)
+def shuffled(rows: int, seed: int, salt: str, number: int) -> tuple[int, ...]:
+    """Pass `number` over positions 0..rows-1, in an order that depends on the arguments alone."""
+    order = list(range(rows))
+    random.Random(f"{salt} {seed} {number}").shuffle(order)
+    return tuple(order)
+
+
+def cycled(rows: int, seed: int, salt: str, start: int, count: int) -> list[int]:
+    """`count` positions from place `start` of the endless sequence of shuffled passes."""
+    return [shuffled(rows, seed, salt, place // rows)[place % rows] for place in range(start, start + count)]
+
+
+def split(positions: Sequence[int], batch_size: int, accumulation: int, workers: int) -> list[list[Share]]:
+    """`result[micro][rank]`: the step's positions, in order, over micro-batches and workers, filled up with None."""
+    size = batch_size // (accumulation * workers)
+    padded: list[int | None] = [*positions, *[None] * (batch_size - len(positions))]
+    shares = [Share(tuple(padded[start : start + size])) for start in range(0, batch_size, size)]
+    return [shares[micro * workers : (micro + 1) * workers] for micro in range(accumulation)]
+
+
+@dataclass(frozen=True)
+class TokenBatch:
+    """B rows of one or several streams, padded on the right to T tokens.
+
+    input_ids_BT, attention_mask_BT: int64. label_mask_BT: float32, 1.0 where the token is a label. weights_B: float32, 0.0
+    for rows that only fill up the shape. streams: name to its slice of B. positions: place in the stream's rows.
+    """
+
+    input_ids_BT: Tensor
+    attention_mask_BT: Tensor
+    label_mask_BT: Tensor
+    weights_B: Tensor
+    streams: Mapping[str, slice]
+    positions: Mapping[str, tuple[int, ...]]
+
+    def to(self, device: torch.device | str) -> "TokenBatch":
+        """The same batch on another device."""
+        moved = (t.to(device) for t in (self.input_ids_BT, self.attention_mask_BT, self.label_mask_BT, self.weights_B))
+        return TokenBatch(*moved, self.streams, self.positions)
+
+
+def collate(shares: Mapping[str, Share], rows: Mapping[str, Sequence[TokenRow]], pad_id: int) -> TokenBatch:
+    """One padded batch of all streams; a filler repeats the stream's first row at weight 0."""
+    chosen: list[TokenRow] = []
+    weights: list[float] = []
+    streams, positions = {}, {}
+    for name, share in shares.items():
+        places = tuple(place if place is not None else 0 for place in share.positions)
+        streams[name] = slice(len(chosen), len(chosen) + len(places))
+        positions[name] = places
+        chosen += [rows[name][place] for place in places]
+        weights += [float(place is not None) for place in share.positions]
+    return TokenBatch(*pad_rows(chosen, pad_id), torch.tensor(weights), streams, positions)
+
+
+def pad_rows(rows: Sequence[TokenRow], pad_id: int) -> tuple[Tensor, Tensor, Tensor]:
+    """input_ids_BT, attention_mask_BT and label_mask_BT of some rows, as in `TokenBatch`."""
+    longest = max(len(row.input_ids) for row in rows)
+    input_ids_BT = torch.full((len(rows), longest), pad_id, dtype=torch.int64)
+    attention_mask_BT = torch.zeros((len(rows), longest), dtype=torch.int64)
+    label_mask_BT = torch.zeros((len(rows), longest), dtype=torch.float32)
+    for place, row in enumerate(rows):
+        length = len(row.input_ids)
+        input_ids_BT[place, :length] = torch.tensor(row.input_ids)
+        attention_mask_BT[place, :length] = 1
+        label_mask_BT[place, row.label_start : length] = 1.0
+    return input_ids_BT, attention_mask_BT, label_mask_BT
+
+
+def pad_values(values: Sequence[Tensor], starts: Sequence[int], longest: int) -> Tensor:
+    """Per-label values of some rows laid at their label positions, shape BT, 0.0 elsewhere."""
+    result_BT = torch.zeros((len(values), longest), dtype=torch.float32)
+    for place, (value, start) in enumerate(zip(values, starts, strict=True)):
+        result_BT[place, start : start + len(value)] = value
+    return result_BT

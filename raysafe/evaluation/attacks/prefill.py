@@ -1,0 +1,36 @@
+"""The first tokens of a harmful answer, put after the assistant header (arXiv:2406.05946)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from raysafe.data.chat import ChatFormat
+from raysafe.data.records import EvalPrompt
+from raysafe.errors import require
+from raysafe.evaluation.attacks.base import Case
+
+
+@dataclass(frozen=True)
+class Prefill:
+    """One variant for each number k of prefilled tokens."""
+
+    name: ClassVar[str] = "prefill"
+
+    tokens: tuple[int, ...] = (3, 4, 5, 7, 10, 15, 20, 25)
+    """The k's: tokens of the harmful answer that the model finds as its own."""
+
+    def __post_init__(self) -> None:
+        require(len(self.tokens) > 0 and all(k > 0 for k in self.tokens), "tokens are all > 0", self.tokens)
+
+    def cases(self, prompts: Sequence[EvalPrompt], chat: ChatFormat) -> list[Case]:
+        """A case for each k and each prompt whose harmful answer is longer than k tokens."""
+        return [case for k in self.tokens for case in self._at(k, prompts, chat)]
+
+    def _at(self, k: int, prompts: Sequence[EvalPrompt], chat: ChatFormat) -> list[Case]:
+        cases = []
+        for place, prompt in enumerate(prompts):
+            harmful_ids = chat.answer_ids(prompt.prompt, prompt.harmful) if prompt.harmful else []
+            if len(harmful_ids) > k:
+                prefilled = tuple(harmful_ids[:k])
+                cases.append(Case(place, (*chat.prompt_ids(prompt.prompt), *prefilled), prefilled, str(k)))
+        return cases

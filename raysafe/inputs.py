@@ -1,0 +1,159 @@
+"""What a trial works on, found and checked before anything starts: model, data files, attacks, judge, selection file."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from raysafe.artifacts import Store, fingerprint, folder_fingerprint, plain
+from raysafe.checking import build, unknown_key
+from raysafe.config import TrialConfig
+from raysafe.data.loading import check_overlap, load_eval_prompts, load_examples, load_triples
+from raysafe.data.manifest import Selection
+from raysafe.data.records import EvalPrompt, Row, dataset_fingerprint
+from raysafe.errors import ConfigError, DataError
+from raysafe.evaluation import ATTACKS, JUDGES
+from raysafe.models.loading import HUB, check_model_folder
+from raysafe.sandbox.world import World, write
+from raysafe.settings import SANDBOX
+from raysafe.stages import DataRef, ModelRef
+
+_WORLD_FILES = {
+    "finetune": "finetune",
+    "safe": "safe",
+    "align": "align",
+    "harmful": "eval_harmful",
+    "borderline": "eval_borderline",
+    "utility": "eval_known",
+    "new_tasks": "eval_new",
+}
+SUITES = ("harmful", "borderline", "utility", "new_tasks")
+
+
+@dataclass(frozen=True)
+class TrialInputs:
+    """References to what a trial reads. `model` is None for the sandbox's, which a stage has yet to make."""
+
+    model: ModelRef | None
+    finetune: DataRef
+    safe: DataRef
+    align: DataRef
+    suites: Mapping[str, DataRef]
+
+
+def find_inputs(trial: TrialConfig, store: Store) -> TrialInputs:
+    """Read and check everything that the trial names. Raises ConfigError or DataError, naming key or file and line.
+
+    The sandbox's rows are written into the store on first use.
+    """
+    _check_evaluation(trial)
+    paths = _paths(trial, store)
+    align = DataRef(*_triples(paths["align"], trial.data.align_harmful), trial.data.align_harmful)
+    inputs = TrialInputs(
+        _model(trial),
+        DataRef(*_examples(paths["finetune"])),
+        DataRef(*_examples(paths["safe"])),
+        align,
+        {suite: DataRef(*_prompts(paths[suite])) for suite in SUITES if suite in paths},
+    )
+    _check_rows(trial, inputs)
+    return inputs
+
+
+def _check_evaluation(trial: TrialConfig) -> None:
+    settings, problems = trial.evaluation, []
+    for name, raw in settings.attacks.items():
+        if name not in ATTACKS:
+            problems.append(unknown_key(f"evaluation.attacks.{name}", raw, ATTACKS))
+        else:
+            build(ATTACKS[name], raw, f"evaluation.attacks.{name}", problems)
+    if settings.judge not in JUDGES:
+        problems.append(f"`evaluation.judge`: got {settings.judge!r}, but it takes one of {', '.join(JUDGES)}")
+    if problems:
+        raise ConfigError("configuration: " + "; ".join(problems) + ".")
+
+
+def _model(trial: TrialConfig) -> ModelRef | None:
+    path, template = trial.model.path, trial.model.chat_template
+    if path == SANDBOX:
+        return None
+    if template is not None and not Path(template).is_file():
+        raise DataError(f"`model.chat_template`: {template}: no such file.")
+    check_model_folder(path)
+    if path.startswith(HUB):
+        return ModelRef(fingerprint([path, template]), path.removeprefix(HUB), template)
+    text = Path(template).read_text(encoding="utf-8") if template else None
+    folder = Path(path).absolute()
+    return ModelRef(fingerprint([folder_fingerprint(folder), text]), str(folder), template)
+
+
+def _paths(trial: TrialConfig, store: Store) -> dict[str, str]:
+    data, evaluation = trial.data, trial.evaluation
+    named = {"finetune": data.finetune, "safe": data.safe, "align": data.align}
+    named |= {suite: getattr(evaluation, suite) for suite in SUITES}
+    sandbox = world_folder(trial.sandbox, store) if SANDBOX in named.values() else Path()
+    paths = {}
+    for role, path in named.items():
+        if path == SANDBOX:
+            paths[role] = str(sandbox / f"{_WORLD_FILES[role]}.jsonl")
+        elif path is not None:
+            paths[role] = str(Path(path).absolute())
+    return paths
+
+
+def world_folder(world: World, store: Store) -> Path:
+    """The folder with the sandbox's rows, made on first use."""
+    key = fingerprint(["world", world])
+    with store.making("world", key, plain(world)) as place:
+        if place is not None:
+            write(world, place[0])
+    return store.artifact("world", key).folder
+
+
+@lru_cache(maxsize=64)
+def _examples(path: str) -> tuple[str, str]:
+    return dataset_fingerprint(load_examples(path)), path
+
+
+@lru_cache(maxsize=64)
+def _triples(path: str, harmful_path: str | None) -> tuple[str, str]:
+    return dataset_fingerprint(load_triples(path, harmful_path)), path
+
+
+@lru_cache(maxsize=64)
+def _prompts(path: str) -> tuple[str, str]:
+    return dataset_fingerprint(load_eval_prompts(path)), path
+
+
+_checked: set[Any] = set()
+
+
+def _check_rows(trial: TrialConfig, inputs: TrialInputs) -> None:
+    if trial.selection.file is not None:
+        Selection.load(Path(trial.selection.file)).apply(inputs.finetune.examples())
+    key = fingerprint([inputs.finetune, inputs.safe, inputs.align, inputs.suites, trial.evaluation.attacks])
+    if key in _checked:
+        return
+    suites: dict[str, list[EvalPrompt]] = {name: data.prompts() for name, data in inputs.suites.items()}
+    training: dict[str, list[Row]] = {
+        "finetune": list(inputs.finetune.examples()),
+        "safe": list(inputs.safe.examples()),
+        "align": list(inputs.align.triples()),
+    }
+    check_overlap(training, suites)
+    _check_suites(trial, suites)
+    _checked.add(key)
+
+
+def _check_suites(trial: TrialConfig, suites: Mapping[str, list[EvalPrompt]]) -> None:
+    harmful = suites["harmful"]
+    if "prefill" in trial.evaluation.attacks and not any(prompt.harmful for prompt in harmful):
+        raise DataError(
+            f"`evaluation.harmful`: {harmful[0].identity.source}: the prefill attack needs `harmful` answers, but no row has one."
+        )
+    for role in ("utility", "new_tasks"):
+        for prompt in suites.get(role, ()):
+            if prompt.reference is None:
+                place = f"{prompt.identity.source}, row {prompt.identity.index + 1}"
+                raise DataError(f"`evaluation.{role}`: {place}: it needs a `reference` answer, but has none.")

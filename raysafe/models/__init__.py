@@ -1,0 +1,1 @@
+"""Policy and frozen models: loading, adapters, label log-probabilities, generation."""

@@ -1,0 +1,61 @@
+"""Greedy answers of a model to tokenized prompts."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+Generate = Callable[[Sequence[Sequence[int]]], list[list[int]]]
+"""Token ids of prompts (with any prefilled answer) in, token ids of the continuations out, in the same order."""
+
+
+@torch.no_grad()
+def greedy(
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    pad_id: int,
+    stop_id: int,
+    max_new_tokens: int,
+    batch_size: int,
+    device: torch.device | str = "cpu",
+) -> list[list[int]]:
+    """Greedy continuations, without the stop token; deterministic for a given model and batch split.
+
+    Prompts are batched by length, padded on the left.
+    """
+    result: list[list[int]] = [[] for _ in prompts]
+    order = sorted(range(len(prompts)), key=lambda place: len(prompts[place]))
+    for start in range(0, len(order), batch_size):
+        places = order[start : start + batch_size]
+        answers = _greedy_batch(model, [prompts[place] for place in places], pad_id, stop_id, max_new_tokens, device)
+        for place, answer in zip(places, answers, strict=True):
+            result[place] = answer
+    return result
+
+
+def _greedy_batch(
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    pad_id: int,
+    stop_id: int,
+    max_new_tokens: int,
+    device: torch.device | str,
+) -> list[list[int]]:
+    longest = max(map(len, prompts))
+    rows = [[pad_id] * (longest - len(prompt)) + list(prompt) for prompt in prompts]
+    mask = [[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts]
+    tokens = model.generate(
+        input_ids=torch.tensor(rows, device=device),
+        attention_mask=torch.tensor(mask, device=device),
+        max_new_tokens=max_new_tokens,
+        do_sample=False,
+        num_beams=1,
+        use_cache=True,
+        pad_token_id=pad_id,
+        eos_token_id=stop_id,
+    )[:, longest:].tolist()
+    return [_until(row, stop_id) for row in tokens]
+
+
+def _until(tokens: list[int], stop_id: int) -> list[int]:
+    return tokens[: tokens.index(stop_id)] if stop_id in tokens else tokens

@@ -1,0 +1,375 @@
+"""The stages of a trial: each a frozen class that says what it depends on, and a `run` that makes its files.
+
+A stage's key is the fingerprint of its fields; fields that only say where something lies are off the key. Every worker of
+a group calls `run`; rank 0 alone writes into `folder`, `workspace` keeps what a second attempt can go on from.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from raysafe.artifacts import OFF_KEY, Artifact, Store, fingerprint, plain, write_json
+from raysafe.data.chat import ChatFormat, load_chat_format
+from raysafe.data.loading import load_eval_prompts, load_examples, load_triples
+from raysafe.data.manifest import Ranking, Selection
+from raysafe.data.records import EvalPrompt, Example, Triple, dataset_fingerprint
+from raysafe.data.tokens import TokenPair, TokenRow, encode_examples, encode_triples
+from raysafe.errors import DataError, StageError, StageStopped
+from raysafe.evaluation import ATTACKS, JUDGES
+from raysafe.evaluation.generating import generator
+from raysafe.evaluation.score import Answer, Scores, evaluate
+from raysafe.models.loading import freeze, load_model
+from raysafe.models.log_probs import frozen_label_log_probs
+from raysafe.objectives import Objective
+from raysafe.sandbox.model import train_base
+from raysafe.sandbox.world import World
+from raysafe.selection import Seal, Selector
+from raysafe.selection.diagnostics import auc
+from raysafe.settings import EvaluationSettings, Lora, Prefix, TrainingSettings
+from raysafe.training.checkpoints import plain_model, save_checkpoint, update
+from raysafe.training.context import Context
+from raysafe.training.engine import Engine
+from raysafe.training.loop import TrainingData, train
+from raysafe.training.selector_loop import SelectorData, engine_settings, rank_rows
+
+
+@dataclass(frozen=True)
+class ModelRef:
+    """A model folder and what identifies its content."""
+
+    key: str
+    folder: str = field(metadata=OFF_KEY)
+    chat_template: str | None = field(default=None, metadata=OFF_KEY)
+
+    def chat(self) -> ChatFormat:
+        """Its tokenizer and chat template."""
+        return load_chat_format(self.folder, self.chat_template)
+
+
+@dataclass(frozen=True)
+class DataRef:
+    """A data file and the fingerprint of its rows."""
+
+    fingerprint: str
+    path: str = field(metadata=OFF_KEY)
+    harmful_path: str | None = field(default=None, metadata=OFF_KEY)
+
+    def examples(self) -> list[Example]:
+        """Its rows; refused if they are no longer what was fingerprinted."""
+        return self._same(load_examples(self.path))
+
+    def triples(self) -> list[Triple]:
+        """Its rows as alignment triples."""
+        return self._same(load_triples(self.path, self.harmful_path))
+
+    def prompts(self) -> list[EvalPrompt]:
+        """Its rows as evaluation prompts."""
+        return self._same(load_eval_prompts(self.path))
+
+    def _same(self, rows: Any) -> Any:
+        if dataset_fingerprint(rows) != self.fingerprint:
+            raise DataError(f"{self.path}: the file has changed since the sweep was started; start it anew.")
+        return rows
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """The alignment rows as they are tokenized for a trial."""
+
+    data: DataRef
+    prefix: Prefix
+    max_length: int
+    seed: int
+
+    def pairs(self, chat: ChatFormat) -> tuple[list[TokenPair], dict[int, str]]:
+        """Token pairs, and the reason of every dropped row by its index. Raises StageError if none is left."""
+        pairs, dropped = encode_triples(self.data.triples(), chat, self.max_length, self.prefix, self.seed)
+        if not pairs:
+            raise StageError(f"{self.data.path}: no alignment row is usable: {dropped[0].reason}.")
+        return pairs, {row.index: row.reason for row in dropped}
+
+
+class Stage(Protocol):
+    """What a worker group runs. `run` returns what the manifest says of the result."""
+
+    kind: ClassVar[str]
+
+    def run(self, context: Context, folder: Path, workspace: Path) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True)
+class BaseStage:
+    """The sandbox's model: trained on everything, then shallowly aligned."""
+
+    kind: ClassVar[str] = "base"
+    world: World
+
+    def run(self, context: Context, folder: Path, workspace: Path) -> dict[str, Any]:
+        if context.rank == 0:
+            train_base(self.world, folder, lambda step, metrics: bool(context.report_row(step, metrics)))
+        context.barrier()
+        return {}
+
+
+@dataclass(frozen=True)
+class RankStage:
+    """Scores of the fine-tuning rows by a selector: `ranking.parquet`."""
+
+    kind: ClassVar[str] = "rank"
+    model: ModelRef
+    lora: Lora | None
+    selector: Selector
+    engine: TrainingSettings | None
+    finetune: DataRef
+    safe: DataRef
+    max_length: int
+    seed: int
+
+    def run(self, context: Context, folder: Path, workspace: Path) -> dict[str, Any]:
+        rows, chat = self.finetune.examples(), self.model.chat()
+        kept, dropped = encode_examples(rows, chat, self.max_length)
+        if not kept:
+            raise StageError(f"{self.finetune.path}: no row is usable: {dropped[0].reason}.")
+        labels = [row.unsafe for row in rows]
+        unsafe_N = None if None in labels else torch.tensor(labels, dtype=torch.bool)
+        scores_N = self.selector.scores(len(rows), self.seed)
+        if isinstance(self.selector, Seal):
+            assert self.engine is not None
+            safe, _ = encode_examples(self.safe.examples(), chat, self.max_length)
+            if not safe:
+                raise StageError(f"{self.safe.path}: no row is usable within {self.max_length} tokens.")
+            data = SelectorData(kept, safe, len(rows), unsafe_N, chat.tokenizer.pad_token_id)
+            model = load_model(self.model.folder, lora=self.lora)
+            scores_N = rank_rows(model, self.selector, data, self.engine, self.seed, context, workspace / "state")
+        if context.rank == 0:
+            ranking = Ranking.of(rows, scores_N.tolist(), {row.index: row.reason for row in dropped})
+            ranking.save(folder / "ranking.parquet")
+        eligible = [row.index for row in kept]
+        score = auc(scores_N[eligible], unsafe_N[eligible]) if unsafe_N is not None else None
+        return {"rows": len(rows), "dropped": len(dropped), "auc": score}
+
+
+@dataclass(frozen=True)
+class LogProbsStage:
+    """Label log-probabilities of a frozen model on the alignment rows: computed once, read by every trial."""
+
+    kind: ClassVar[str] = "log_probs"
+    model: ModelRef
+    alignment: Alignment
+
+    def run(self, context: Context, folder: Path, workspace: Path) -> dict[str, Any]:
+        chat = self.model.chat()
+        pairs, dropped = self.alignment.pairs(chat)
+        model = freeze(load_model(self.model.folder)).to(context.device)
+        tensors: dict[str, Tensor] = {}
+        for name in ("safe", "harmful"):
+            rows = [getattr(pair, name) for pair in pairs]
+            mine = range(context.rank, len(rows), context.world_size)
+            values = frozen_label_log_probs(
+                model, [rows[place] for place in mine], chat.tokenizer.pad_token_id, 16, context.device
+            )
+            parts = context.gather(dict(zip(mine, values, strict=True)))
+            whole = {place: value for part in parts for place, value in part.items()}
+            tensors[name] = torch.cat([whole[place] for place in range(len(rows))])
+            tensors[f"{name}_counts"] = torch.tensor([row.label_count for row in rows])
+        if context.rank == 0:
+            save_file(tensors, folder / "log_probs.safetensors")
+        return {"rows": len(pairs), "dropped": dropped}
+
+    @staticmethod
+    def load(folder: str | Path) -> dict[str, Sequence[Tensor]]:
+        """Stream to one float32 tensor a row."""
+        tensors = load_file(Path(folder) / "log_probs.safetensors")
+        return {name: tensors[name].split(tensors[f"{name}_counts"].tolist()) for name in ("safe", "harmful")}
+
+
+@dataclass(frozen=True)
+class EvaluationPlan:
+    """What a model is scored on and how."""
+
+    settings: EvaluationSettings
+    suites: Mapping[str, DataRef]
+    reference: ModelRef | None = None
+    reference_folder: str | None = field(default=None, metadata=OFF_KEY)
+
+    def scores(self, model: Any, chat: ChatFormat, context: Context, limit: int | None) -> Scores:
+        """Attack and score; at most `limit` prompts of each suite."""
+        suites: dict[Any, list[EvalPrompt]] = {name: data.prompts()[:limit] for name, data in self.suites.items()}
+        attacks = [ATTACKS[name](**_tuples(fields)) for name, fields in self.settings.attacks.items()]
+        reference = load_answers(self.reference_folder) if self.reference_folder else None
+        generate = generator(model, chat, self.settings, context)
+        return evaluate(generate, chat, suites, attacks, JUDGES[self.settings.judge](), reference)
+
+
+def _tuples(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+
+
+@lru_cache(maxsize=4)
+def load_answers(folder: str) -> tuple[Answer, ...]:
+    """The answers that an EvaluateStage wrote."""
+    return tuple(Answer(**row) for row in json.loads((Path(folder) / "answers.json").read_text(encoding="utf-8")))
+
+
+@dataclass(frozen=True)
+class EvaluateStage:
+    """Attack and score a checkpoint: `scores.json`, `answers.json`."""
+
+    kind: ClassVar[str] = "evaluate"
+    model: ModelRef
+    plan: EvaluationPlan
+
+    def run(self, context: Context, folder: Path, workspace: Path) -> dict[str, Any]:
+        model = freeze(load_model(self.model.folder)).to(context.device)
+        scores = self.plan.scores(model, self.model.chat(), context, self.plan.settings.max_prompts)
+        if context.rank == 0:
+            write_json(folder / "scores.json", scores.plain())
+            write_json(folder / "answers.json", [asdict(answer) for answer in scores.answers])
+        context.report(1, {f"eval/{name}": value for name, value in scores.flat().items()})
+        return {"metrics": scores.plain(), "judge": self.plan.settings.judge}
+
+
+@dataclass(frozen=True)
+class TrainStage:
+    """Train with an objective: a Hugging Face folder. `retain` are the rows of `selection`, or all."""
+
+    kind: ClassVar[str] = "train"
+    model: ModelRef
+    lora: Lora | None
+    objective: Objective
+    training: TrainingSettings
+    retain: DataRef
+    selected: str | None
+    """Fingerprint of the selected row indices; None for all rows."""
+    max_length: int
+    alignment: Alignment | None
+    frozen_keys: Mapping[str, str]
+    seed: int
+    selection_path: str | None = field(default=None, metadata=OFF_KEY)
+    frozen_folders: Mapping[str, str] = field(default_factory=dict, metadata=OFF_KEY)
+    each_epoch: EvaluationPlan | None = field(default=None, metadata=OFF_KEY)
+
+    def run(self, context: Context, folder: Path, workspace: Path) -> dict[str, Any]:
+        chat = self.model.chat()
+        data, dropped = self._data(chat)
+        copy = _Copy(self.model.folder, self.lora, context)
+        engine = train(
+            load_model(self.model.folder, lora=self.lora),
+            self.objective,
+            data,
+            self.training,
+            self.seed,
+            context,
+            lambda engine, epoch: self._after_epoch(copy, engine, chat, context),
+            workspace / "state",
+        )
+        model = copy.refreshed(engine)
+        engine.close()
+        if context.rank == 0:
+            save_checkpoint(model, chat.tokenizer, folder)
+        return {"rows": {name: len(rows) for name, rows in data.rows.items()}, "dropped": dropped}
+
+    def _after_epoch(self, copy: "_Copy", engine: Engine, chat: ChatFormat, context: Context) -> dict[str, float]:
+        if self.each_epoch is None:
+            return {}
+        settings = self.each_epoch.settings
+        limits = [limit for limit in (settings.epoch_prompts, settings.max_prompts) if limit is not None]
+        scores = self.each_epoch.scores(copy.refreshed(engine), chat, context, min(limits, default=None))
+        return {f"eval/{name}": value for name, value in scores.flat().items()}
+
+    def _data(self, chat: ChatFormat) -> tuple[TrainingData, dict[str, dict[int, str]]]:
+        examples = self.retain.examples()
+        if self.selection_path is not None:
+            examples = Selection.load(Path(self.selection_path)).apply(examples)
+        retain, unused = encode_examples(examples, chat, self.max_length)
+        if not retain:
+            raise StageError(f"{self.retain.path}: none of the {len(examples)} selected rows is usable.")
+        dropped = {"retain": {row.index: row.reason for row in unused}}
+        rows: dict[str, Sequence[TokenRow]] = {"retain": retain}
+        frozen: dict[str, dict[str, Sequence[Tensor]]] = {}
+        if self.alignment is not None:
+            pairs, dropped["align"] = self.alignment.pairs(chat)
+            stored = {name: LogProbsStage.load(folder) for name, folder in self.frozen_folders.items()}
+            for stream in self.objective.alignment:
+                rows[stream] = [getattr(pair, stream) for pair in pairs]
+                models = self.objective.frozen_models.get(stream, ())
+                frozen[stream] = {name: stored[name][stream] for name in models}
+        return TrainingData(rows, frozen, chat.tokenizer.pad_token_id), dropped
+
+
+class _Copy:
+    """A plain copy of the model being trained, for evaluation and saving; loaded on first use."""
+
+    def __init__(self, path: str, lora: Lora | None, context: Context) -> None:
+        self.path, self.lora, self.context = path, lora, context
+        self.model: Any = None
+
+    def refreshed(self, engine: Engine) -> Any:
+        state = engine.full_state()
+        if self.model is None:
+            self.model = plain_model(self.path, self.lora, state).to(self.context.device)
+        else:
+            update(self.model, state)
+        return self.model
+
+
+def stage_key(stage: Stage) -> str:
+    """What identifies a stage's result."""
+    return fingerprint([stage.kind, stage])
+
+
+def make(stage: Stage, store: Store, context: Context) -> Artifact:
+    """Run a stage on the workers of `context`, unless its result is there already; every rank calls it."""
+    kind, key = stage.kind, stage_key(stage)
+    maker = store.making(kind, key, plain(stage)) if context.rank == 0 else nullcontext((Path(), {}))
+    with maker as place:
+        if context.gather(place is None)[0]:
+            return store.artifact(kind, key)
+        assert place is not None
+        folder, result = place
+        workspace = store.workspace(kind, key)
+        history = History(workspace / "history.json")
+        told = replace(context, report_row=history.around(context.report_row)) if context.rank == 0 else context
+        try:
+            result.update(stage.run(told, folder, workspace))
+        except StageStopped:
+            if context.rank == 0:
+                shutil.rmtree(workspace, ignore_errors=True)
+            raise
+        if context.rank == 0:
+            write_json(folder / "history.json", history.rows)
+    context.barrier()
+    return store.artifact(kind, key)
+
+
+class History:
+    """The rows that a stage reports, kept with its result, so that they can be told again without running it again."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows: list[dict[str, Any]] = json.loads(path.read_text()) if path.exists() else []
+
+    def around(self, report: Any) -> Any:
+        """`report`, with every row kept first."""
+
+        def report_row(step: int, metrics: dict[str, float]) -> bool:
+            self.rows = [row for row in self.rows if row["step"] < step] + [{"step": step, "metrics": metrics}]
+            write_json(self.path, self.rows)
+            return report(step, metrics)
+
+        return report_row
+
+    @staticmethod
+    def of(artifact: Artifact) -> list[tuple[int, dict[str, float]]]:
+        """(step, metrics) of every row that the stage reported."""
+        rows = json.loads((artifact.folder / "history.json").read_text(encoding="utf-8"))
+        return [(row["step"], row["metrics"]) for row in rows]

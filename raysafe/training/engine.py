@@ -1,0 +1,168 @@
+"""The engine: parameters, gradients and optimiser behind one small seam. The only file that imports deepspeed.
+
+A loss handed to `backward` is the micro-batch's *share of the step's mean* (see `objectives/reduce.py`): the engine adds
+up the shares of all micro-batches and workers, clips the sum and steps. So the split does not matter.
+"""
+
+import gc
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+import torch.distributed as dist
+
+from raysafe.settings import TrainingSettings
+
+
+class Engine(Protocol):
+    """What the loops need of an engine. `module` is called for the forward pass."""
+
+    module: Any
+    device: torch.device
+
+    def backward(self, share: torch.Tensor) -> None:
+        """Add the gradient of one micro-batch's share; the last of a step also steps."""
+
+    def set_lr(self, lr: float) -> None:
+        """Learning rate of the next step."""
+
+    def full_state(self) -> dict[str, torch.Tensor]:
+        """All trainable parameters by name, whole, on the CPU; called by every rank."""
+
+    def save_state(self, folder: Path, extra: dict[str, Any]) -> None:
+        """Everything that a resumed run needs, with `extra`; called by every rank."""
+
+    def load_state(self, folder: Path) -> dict[str, Any]:
+        """Restore `save_state`; returns its `extra`."""
+
+    def close(self) -> None:
+        """Free memory and communication buffers."""
+
+
+class PlainEngine:
+    """One process, AdamW and float32 by hand: the in-memory twin that tests compare DeepSpeed against."""
+
+    def __init__(self, model: Any, settings: TrainingSettings, device: str | torch.device = "cpu") -> None:
+        self.module = model.to(device).train()
+        self.device = torch.device(device)
+        self.settings = settings
+        self.parameters = [p for p in model.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(
+            self.parameters, lr=settings.lr, betas=settings.betas, weight_decay=settings.weight_decay
+        )
+        self._micro = 0
+
+    def backward(self, share: torch.Tensor) -> None:
+        share.backward()  # type: ignore[no-untyped-call]
+        self._micro += 1
+        if self._micro % self.settings.accumulation:
+            return
+        if self.settings.clip:
+            torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def set_lr(self, lr: float) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+
+    def full_state(self) -> dict[str, torch.Tensor]:
+        named = self.module.named_parameters()
+        return {name: p.detach().cpu().clone() for name, p in named if p.requires_grad}
+
+    def save_state(self, folder: Path, extra: dict[str, Any]) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        state = {"model": self.module.state_dict(), "optimizer": self.optimizer.state_dict(), "extra": extra}
+        torch.save(state, folder / "state.pt")
+
+    def load_state(self, folder: Path) -> dict[str, Any]:
+        state = torch.load(folder / "state.pt", weights_only=True)
+        self.module.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        return state["extra"]
+
+    def close(self) -> None:
+        self.optimizer.zero_grad(set_to_none=True)
+
+
+class DeepSpeedEngine:
+    """DeepSpeed, ZeRO 0 to 3, on gloo or nccl; needs an initialised process group."""
+
+    def __init__(self, model: Any, settings: TrainingSettings, device: torch.device) -> None:
+        deepspeed = _deepspeed()
+        self.device = device
+        self.settings = settings
+        trainable = [p for p in model.parameters() if p.requires_grad]
+        model.train()
+        self._engine, *_ = deepspeed.initialize(
+            model=model, model_parameters=trainable, config=deepspeed_config(settings), dist_init_required=False
+        )
+        self.module = self._engine
+
+    def backward(self, share: torch.Tensor) -> None:
+        # DeepSpeed divides by accumulation and averages over workers; shares add up instead
+        self._engine.backward(share * (self.settings.accumulation * dist.get_world_size()))
+        self._engine.step()
+
+    def set_lr(self, lr: float) -> None:
+        for group in self._engine.optimizer.param_groups:
+            group["lr"] = lr
+
+    def full_state(self) -> dict[str, torch.Tensor]:
+        state = {}
+        for name, parameter in self._engine.module.named_parameters():
+            if parameter.requires_grad:
+                with self._gathered(parameter):
+                    state[name] = parameter.detach().float().cpu().clone()
+        return state
+
+    @contextmanager
+    def _gathered(self, parameter: torch.nn.Parameter) -> Iterator[None]:
+        if self.settings.zero_stage < 3:
+            yield
+            return
+        with _deepspeed().zero.GatheredParameters([parameter]):
+            yield
+
+    def save_state(self, folder: Path, extra: dict[str, Any]) -> None:
+        self._engine.save_checkpoint(str(folder), tag="state", client_state={"raysafe": extra})
+
+    def load_state(self, folder: Path) -> dict[str, Any]:
+        _, client_state = self._engine.load_checkpoint(str(folder), tag="state")
+        return client_state["raysafe"]
+
+    def close(self) -> None:
+        self._engine.destroy()
+        self._engine = self.module = None
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def deepspeed_config(settings: TrainingSettings) -> dict[str, Any]:
+    """DeepSpeed's configuration of a run. Clipping is always set: left out, DeepSpeed 0.19 clips at 1.0."""
+    adamw = {"lr": settings.lr, "betas": list(settings.betas), "weight_decay": settings.weight_decay, "torch_adam": True}
+    return {
+        "train_micro_batch_size_per_gpu": 1,
+        "gradient_accumulation_steps": settings.accumulation,
+        "gradient_clipping": settings.clip,
+        "optimizer": {"type": "AdamW", "params": adamw},
+        "zero_optimization": {"stage": settings.zero_stage},
+        "bf16": {"enabled": settings.precision == "bf16"},
+        "zero_allow_untested_optimizer": True,
+        "steps_per_print": 2**31,
+    }
+
+
+def _deepspeed() -> Any:
+    if not torch.cuda.is_available():
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    import deepspeed
+    import deepspeed.ops
+
+    # it would be compiled at the first init on CPU (most of a minute), and a killed compilation leaves a lock behind
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    return deepspeed

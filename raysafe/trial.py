@@ -1,0 +1,201 @@
+"""The corridor: one trial from its configuration to its scores.
+
+    config ─► rank the rows ─► keep the top p % ─► train ─► attack and score ─► record
+              Ranking          Selection           Checkpoint   Scores
+
+Every arrow is a stage with a key; a stage whose result is in the store is not run again, whoever made it, so trials that
+share a setting share its stages. `launch` is how stages are run: here by a call, on a cluster by a waiting group of workers.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from raysafe.artifacts import Artifact, Store, fingerprint
+from raysafe.config import TrialConfig
+from raysafe.data.manifest import Ranking, Selection, keep_top
+from raysafe.evaluation.metrics import Rate
+from raysafe.inputs import TrialInputs, find_inputs
+from raysafe.objectives.dpo import Dpo
+from raysafe.selection import Seal
+from raysafe.settings import Prefix
+from raysafe.stages import (
+    Alignment,
+    BaseStage,
+    EvaluateStage,
+    EvaluationPlan,
+    LogProbsStage,
+    ModelRef,
+    RankStage,
+    Stage,
+    TrainStage,
+    make,
+)
+from raysafe.training.context import local_context
+from raysafe.training.selector_loop import engine_settings
+
+Launch = Callable[[Sequence[Stage]], list[Artifact]]
+"""Run stages, at once where there is room, and return their results in order. Raises StageError or StageStopped."""
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """What is recorded of a trial. `unsafe_selected`: share of unsafe rows among the kept ones, where labels are known."""
+
+    metrics: dict[str, Rate]
+    selected_rows: int
+    unsafe_selected: float | None
+    checkpoint: Artifact
+
+
+def run_trial(trial: TrialConfig, store: Store, folder: Path, launch: Launch | None = None) -> TrialResult:
+    """Walk one trial from end to end; its files go to `folder`.
+
+    Without `launch` the stages run in this process, one after the other.
+    """
+    launch = launch or here(store)
+    inputs = find_inputs(trial, store)
+    model = base_model(trial, inputs, launch)
+    reference, ranking, *frozen = launch([reference_stage(trial, inputs, model), *prior_stages(trial, inputs, model)])
+    selection = select(trial, ranking)
+    selection.save(folder / "selection.parquet")
+    proxy = frozen_proxy(trial, inputs, model, frozen, launch)
+    plan = evaluation_plan(trial, inputs, model, reference)
+    stage = train_stage(trial, inputs, model, selection, folder / "selection.parquet", [*frozen[:1], *proxy], plan)
+    (checkpoint,) = launch([stage])
+    (scores,) = launch([EvaluateStage(trained_model(checkpoint), plan)])
+    link(folder / "checkpoint", checkpoint.folder)
+    metrics = {name: Rate(**rate) for name, rate in scores.result["metrics"].items()}
+    return TrialResult(metrics, len(selection.rows), selection.unsafe_share, checkpoint)
+
+
+def here(store: Store) -> Launch:
+    """Stages as plain calls in this process, on the in-memory engine: for tests and small things."""
+
+    def launch(stages: Sequence[Stage]) -> list[Artifact]:
+        return [make(stage, store, local_context()) for stage in stages]
+
+    return launch
+
+
+def base_model(trial: TrialConfig, inputs: TrialInputs, launch: Launch) -> ModelRef:
+    """The model that the trial starts from, made first where it is the sandbox's."""
+    if inputs.model is not None:
+        return inputs.model
+    (base,) = launch([BaseStage(trial.sandbox)])
+    return ModelRef(base.key, str(base.folder))
+
+
+def reference_stage(trial: TrialConfig, inputs: TrialInputs, model: ModelRef) -> EvaluateStage:
+    """Scores and answers of the untrained model: what win rate compares with."""
+    return EvaluateStage(model, EvaluationPlan(trial.evaluation, inputs.suites))
+
+
+def rank_stage(trial: TrialConfig, inputs: TrialInputs, model: ModelRef) -> RankStage:
+    """The ranking, shared by all trials with the same selector settings and seed."""
+    seal = trial.selector if isinstance(trial.selector, Seal) else None
+    engine = engine_settings(seal, trial.training) if seal else None
+    return RankStage(
+        model, trial.model.lora, trial.selector, engine, inputs.finetune, inputs.safe, trial.data.max_length, trial.seed
+    )
+
+
+def alignment_of(trial: TrialConfig, inputs: TrialInputs, prefixed: bool) -> Alignment:
+    """The alignment rows, with prefixes where the objective wants them."""
+    prefix = trial.data.prefix if prefixed else Prefix("none")
+    return Alignment(inputs.align, prefix, trial.data.max_length, trial.seed)
+
+
+def prior_stages(trial: TrialConfig, inputs: TrialInputs, model: ModelRef) -> list[Stage]:
+    """The ranking; then, as far as the objective needs them, the reference's log-probs, and those that pi_dpo is trained with."""
+    stages: list[Stage] = [rank_stage(trial, inputs, model)]
+    needed = needed_models(trial)
+    if needed:
+        stages.append(LogProbsStage(model, alignment_of(trial, inputs, trial.objective.prefixed)))
+    if "proxy" in needed:
+        stages.append(LogProbsStage(model, alignment_of(trial, inputs, Dpo.prefixed)))
+    return stages
+
+
+def needed_models(trial: TrialConfig) -> set[str]:
+    """Frozen models that the objective asks for."""
+    return {name for names in trial.objective.frozen_models.values() for name in names}
+
+
+def frozen_proxy(
+    trial: TrialConfig, inputs: TrialInputs, model: ModelRef, frozen: Sequence[Artifact], launch: Launch
+) -> list[Artifact]:
+    """W-DOOR's pi_dpo: trained once with DPO on the alignment rows and the trusted rows, whatever was selected; its log-probs."""
+    if "proxy" not in needed_models(trial):
+        return []
+    reference = frozen[1]
+    stage = TrainStage(
+        model=model,
+        lora=trial.model.lora,
+        objective=Dpo(),
+        training=trial.proxy,
+        retain=inputs.safe,
+        selected=None,
+        max_length=trial.data.max_length,
+        alignment=alignment_of(trial, inputs, Dpo.prefixed),
+        frozen_keys={"reference": reference.key},
+        frozen_folders={"reference": str(reference.folder)},
+        seed=trial.seed,
+    )
+    (proxy,) = launch([stage])
+    return launch([LogProbsStage(trained_model(proxy), alignment_of(trial, inputs, trial.objective.prefixed))])
+
+
+def select(trial: TrialConfig, ranking: Artifact) -> Selection:
+    """The top p % of the ranking, or what `selection.file` holds."""
+    if trial.selection.file is None:
+        return keep_top(Ranking.load(ranking.folder / "ranking.parquet"), trial.percent)
+    if trial.selection.percent is None:
+        return Selection.load(Path(trial.selection.file))
+    return keep_top(Ranking.load(Path(trial.selection.file)), trial.percent)
+
+
+def evaluation_plan(trial: TrialConfig, inputs: TrialInputs, model: ModelRef, reference: Artifact) -> EvaluationPlan:
+    """What every model of the trial is scored on, against the reference's answers."""
+    return EvaluationPlan(trial.evaluation, inputs.suites, model, str(reference.folder))
+
+
+def train_stage(
+    trial: TrialConfig,
+    inputs: TrialInputs,
+    model: ModelRef,
+    selection: Selection,
+    selection_path: Path,
+    frozen: Sequence[Artifact],
+    plan: EvaluationPlan,
+) -> TrainStage:
+    """The training of the trial itself."""
+    models = dict(zip(("reference", "proxy"), frozen, strict=False))
+    return TrainStage(
+        model=model,
+        lora=trial.model.lora,
+        objective=trial.objective,
+        training=trial.training,
+        retain=inputs.finetune,
+        selected=fingerprint(selection.rows),
+        max_length=trial.data.max_length,
+        alignment=alignment_of(trial, inputs, trial.objective.prefixed) if trial.objective.alignment else None,
+        frozen_keys={name: artifact.key for name, artifact in models.items()},
+        seed=trial.seed,
+        selection_path=str(selection_path),
+        frozen_folders={name: str(artifact.folder) for name, artifact in models.items()},
+        each_epoch=plan if trial.evaluation.each_epoch else None,
+    )
+
+
+def trained_model(checkpoint: Artifact) -> ModelRef:
+    """The model that a training stage left."""
+    return ModelRef(checkpoint.key, str(checkpoint.folder))
+
+
+def link(path: Path, target: Path) -> None:
+    """`trials/TRIAL/checkpoint` points at the artifact; checkpoints may be large and are shared by equal trials."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    path.symlink_to(target, target_is_directory=True)
+
