@@ -1,0 +1,37 @@
+"""Shared fixtures; warnings are errors in the tests of the library itself."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import pytest
+import torch
+
+HERE = Path(__file__).parent
+STRICT = {"objectives", "selection", "data", "evaluation", "models", "config", "training"}
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        inside = item.path.relative_to(HERE).parts if item.path.is_relative_to(HERE) else ()
+        if inside and (inside[0] in STRICT or inside[0].startswith("test_house")):
+            item.add_marker(pytest.mark.filterwarnings("error"), append=False)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory):
+    """A tiny random Llama with a byte-level tokenizer and a Llama-3-style template, as a Hugging Face folder."""
+    import tiny
+
+    folder = tmp_path_factory.mktemp("model")
+    tokenizer = tiny.byte_tokenizer(tiny.LLAMA3)
+    tiny.llama(len(tokenizer)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
