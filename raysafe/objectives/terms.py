@@ -8,7 +8,7 @@ from raysafe.objectives.base import StreamLogProbs, sequence_log_prob
 
 def log_ratio(stream: StreamLogProbs) -> Tensor:
     """log pi_theta(y|x) - log pi_ref(y|x) per row, shape B."""
-    return sequence_log_prob(stream.policy_BT - stream.frozen["reference"], stream.mask_BT)
+    return sequence_log_prob(stream.policy_BT - stream.frozen["reference"].detach(), stream.mask_BT)
 
 
 def refusal_term(safe: StreamLogProbs) -> Tensor:
@@ -23,6 +23,6 @@ def npo_term(harmful: StreamLogProbs, beta: float) -> Tensor:
 
 def token_npo_term(harmful: StreamLogProbs, beta: float) -> Tensor:
     """NPO applied to every label token and summed, shape B (W-DOOR paper's unlearning term)."""
-    ratio_BT = (harmful.policy_BT - harmful.frozen["reference"]).masked_fill(harmful.mask_BT == 0, 0.0)
+    ratio_BT = (harmful.policy_BT - harmful.frozen["reference"].detach()).masked_fill(harmful.mask_BT == 0, 0.0)
     loss_BT = -(2.0 / beta) * logsigmoid(-beta * ratio_BT)
     return sequence_log_prob(loss_BT, harmful.mask_BT)
