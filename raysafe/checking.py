@@ -69,6 +69,15 @@ def set_key(raw: dict[str, Any], dotted: str, value: Any) -> None:
     raw[leaf] = value
 
 
+def parse_overrides(raw: dict[str, Any], overrides: Iterable[str]) -> None:
+    """Put `a.b=value` texts, as `--set` takes them, over plain values. Raises ConfigError for any other form."""
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"--set takes KEY=VALUE, as in --set training.epochs=2, but got {text!r}.")
+        set_key(raw, key, parse_yaml(value, f"--set {key}"))
+
+
 def merged(beneath: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     """`above` over `beneath`, mapping by mapping."""
     result = dict(beneath)

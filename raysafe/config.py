@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from raysafe.checking import build, merged, parse_yaml, read_yaml, set_key, unknown_key
+from raysafe.checking import build, merged, parse_overrides, read_yaml, set_key, unknown_key
 from raysafe.errors import ConfigError
 from raysafe.objectives import OBJECTIVES, Objective
 from raysafe.sandbox.world import World
@@ -101,11 +101,7 @@ def load_sweep(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> S
     Raises ConfigError with one line a problem, each naming the key, what it got and what it takes.
     """
     raw = read_yaml(Path(path))
-    for text in overrides:
-        key, equals, value = text.partition("=")
-        if not equals or not key:
-            raise ConfigError(f"--set takes KEY=VALUE, as in --set training.epochs=2, but got {text!r}.")
-        set_key(raw, key, parse_yaml(value, f"--set {key}"))
+    parse_overrides(raw, overrides)
     return make_sweep(raw, str(path))
 
 

@@ -41,6 +41,10 @@ class TrialInputs:
     align: DataRef
     suites: Mapping[str, DataRef]
 
+    def data(self) -> dict[str, DataRef]:
+        """Every dataset by its role."""
+        return {"finetune": self.finetune, "safe": self.safe, "align": self.align, **self.suites}
+
 
 def find_inputs(trial: TrialConfig, store: Store) -> TrialInputs:
     """Read and check everything that the trial names. Raises ConfigError or DataError, naming key or file and line.

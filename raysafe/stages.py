@@ -99,9 +99,18 @@ class Alignment:
 
 
 class Stage(Protocol):
-    """What a worker group runs. `run` returns what the manifest says of the result."""
+    """What a worker group runs. `run` returns what the manifest says of the result.
+
+    `label` is what people call it; `shared` tells stages that several trials read from a trial's own.
+    """
 
     kind: ClassVar[str]
+
+    @property
+    def label(self) -> str: ...
+
+    @property
+    def shared(self) -> bool: ...
 
     def run(self, context: Context, folder: Path, workspace: Path) -> dict[str, Any]: ...
 
@@ -111,6 +120,8 @@ class BaseStage:
     """The sandbox's model: trained on everything, then shallowly aligned."""
 
     kind: ClassVar[str] = "base"
+    label: ClassVar[str] = "base"
+    shared: ClassVar[bool] = True
     world: World
 
     def run(self, context: Context, folder: Path, workspace: Path) -> dict[str, Any]:
@@ -125,6 +136,8 @@ class RankStage:
     """Scores of the fine-tuning rows by a selector: `ranking.parquet`."""
 
     kind: ClassVar[str] = "rank"
+    label: ClassVar[str] = "rank"
+    shared: ClassVar[bool] = True
     model: ModelRef
     lora: Lora | None
     selector: Selector
@@ -163,6 +176,8 @@ class LogProbsStage:
     """Label log-probabilities of a frozen model on the alignment rows: computed once, read by every trial."""
 
     kind: ClassVar[str] = "log_probs"
+    label: ClassVar[str] = "log-probs"
+    shared: ClassVar[bool] = True
     model: ModelRef
     alignment: Alignment
 
@@ -228,6 +243,14 @@ class EvaluateStage:
     model: ModelRef
     plan: EvaluationPlan
 
+    @property
+    def label(self) -> str:
+        return "reference" if self.shared else "evaluate"
+
+    @property
+    def shared(self) -> bool:
+        return self.plan.reference is None
+
     def run(self, context: Context, folder: Path, workspace: Path) -> dict[str, Any]:
         model = freeze(load_model(self.model.folder)).to(context.device)
         scores = self.plan.scores(model, self.model.chat(), context, self.plan.settings.max_prompts)
@@ -257,6 +280,14 @@ class TrainStage:
     selection_path: str | None = field(default=None, metadata=OFF_KEY)
     frozen_folders: Mapping[str, str] = field(default_factory=dict, metadata=OFF_KEY)
     each_epoch: EvaluationPlan | None = field(default=None, metadata=OFF_KEY)
+
+    @property
+    def label(self) -> str:
+        return "proxy" if self.shared else "train"
+
+    @property
+    def shared(self) -> bool:
+        return self.selected is None
 
     def run(self, context: Context, folder: Path, workspace: Path) -> dict[str, Any]:
         chat = self.model.chat()

@@ -48,13 +48,15 @@ class TrialResult:
     checkpoint: Artifact
 
 
-def run_trial(trial: TrialConfig, store: Store, folder: Path, launch: Launch | None = None) -> TrialResult:
+def run_trial(
+    trial: TrialConfig, store: Store, folder: Path, launch: Launch | None = None, inputs: TrialInputs | None = None
+) -> TrialResult:
     """Walk one trial from end to end; its files go to `folder`.
 
-    Without `launch` the stages run in this process, one after the other.
+    Without `launch` the stages run in this process, one after the other; `inputs` are `find_inputs`'s, if already at hand.
     """
     launch = launch or here(store)
-    inputs = find_inputs(trial, store)
+    inputs = inputs or find_inputs(trial, store)
     model = base_model(trial, inputs, launch)
     reference, ranking, *frozen = launch([reference_stage(trial, inputs, model), *prior_stages(trial, inputs, model)])
     selection = select(trial, ranking)

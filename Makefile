@@ -1,0 +1,30 @@
+# `make sweep` and `make test` need Python 3.11, git and a compiler; everything else they install into .venv.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+STORAGE ?= runs
+
+.PHONY: install sweep test lint clean
+
+install: $(VENV)/installed
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' || \
+		{ echo "raysafe needs Python 3.11 or 3.12; name one with make PYTHON=/path/to/python3.11"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV) (2 GB, a few minutes the first time)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+sweep: install
+	@$(BIN)/raysafe sweep sweeps/quickstart.yaml --storage $(STORAGE) --resume
+
+lint: install
+	@$(BIN)/ruff check raysafe tests benchmarks
+	@$(BIN)/mypy --no-error-summary
+
+test: lint
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+clean:
+	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache *.egg-info

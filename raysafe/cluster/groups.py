@@ -1,0 +1,201 @@
+"""Groups of Ray Train workers that stay for a whole sweep: each is one TorchTrainer whose loop asks the desk for work."""
+
+import logging
+import os
+import pickle
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import ray
+
+from raysafe.artifacts import Artifact, Store
+from raysafe.cluster.desk import Desk, JobState
+from raysafe.cluster.worker import GroupSettings, group_loop
+from raysafe.errors import ConfigError, StageError, StageStopped
+from raysafe.settings import Resources
+from raysafe.stages import Stage, stage_key
+
+ENVIRONMENT = {
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "TOKENIZERS_PARALLELISM": "false",
+    "PYTHONWARNINGS": "ignore",
+}
+"""Of all processes of a sweep."""
+POLL_S = 0.1
+Row = tuple[str, int, dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Worker groups at work on a desk (an actor's handle)."""
+
+    desk: Any
+    store: Store
+    count: int
+
+    def launcher(self, trial: str, on_row: Callable[[Row], None] | None = None) -> Any:
+        """A `launch` for one trial (see `trial.py`)."""
+        return DeskLaunch(self.desk, self.store, trial, on_row)
+
+
+@dataclass(frozen=True)
+class DeskLaunch:
+    """Post stages at the desk and wait for them; `on_row` sees (label, step, metrics) of every row on the way.
+
+    `used` fills with (label, shared, kind, key) of every stage that the trial asked for.
+    """
+
+    desk: Any
+    store: Store
+    trial: str
+    on_row: Callable[[Row], None] | None = None
+    used: list[tuple[str, bool, str, str]] = field(default_factory=list)
+
+    def __call__(self, stages: Sequence[Stage]) -> list[Artifact]:
+        """The results in order. Raises StageError with the worker's message, or StageStopped."""
+        artifacts = [self.store.artifact(stage.kind, stage_key(stage)) for stage in stages]
+        wanted = [
+            (f"{artifact.kind}-{artifact.key}", stage)
+            for artifact, stage in zip(artifacts, stages, strict=True)
+            if not self.store.ready(artifact.kind, artifact.key)
+        ]
+        jobs = [(job_id, stage.label, stage.shared, pickle.dumps(stage)) for job_id, stage in wanted]
+        ray.get(self.desk.post.remote(self.trial, jobs))
+        for job_id, stage in wanted:
+            self._wait(job_id, stage.label)
+        for stage, artifact in zip(stages, artifacts, strict=True):
+            self.used.append((stage.label, stage.shared, artifact.kind, artifact.key))
+        return artifacts
+
+    def _wait(self, job_id: str, label: str) -> None:
+        seen = 0
+        while True:
+            state, rows, error = ray.get(self.desk.look.remote(job_id, seen))
+            seen += len(rows)
+            for step, metrics in rows:
+                if self.on_row is not None:
+                    self.on_row((label, step, metrics))
+            if state is JobState.DONE:
+                return
+            if state is JobState.STOPPED:
+                raise StageStopped(f"{label} was stopped")
+            if state is JobState.FAILED:
+                raise StageError(f"stage {label}: {error}")
+            time.sleep(POLL_S)
+
+
+def connect(address: str | None) -> None:
+    """Start Ray here, or join a running cluster; quiet, as the sweep's own table tells what happens."""
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    os.environ.update({name: value for name, value in ENVIRONMENT.items() if name.startswith("RAY_")})
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    options: dict[str, Any] = {"address": address} if address else {"include_dashboard": False}
+    ray.init(
+        **options,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        runtime_env={"env_vars": {**ENVIRONMENT, **_passed_on()}},
+    )
+
+
+def _passed_on() -> dict[str, str]:
+    names = ("HF_HOME", "HF_HUB_OFFLINE", "DS_ACCELERATOR", "NCCL_DEBUG", "OMP_NUM_THREADS")
+    given = {name: os.environ[name] for name in names if name in os.environ}
+    return {"OMP_NUM_THREADS": "1", **given}
+
+
+def group_count(resources: Resources) -> int:
+    """How many groups the cluster holds at once, or as the configuration says. Raises ConfigError if not even one fits."""
+    have = ray.cluster_resources()
+    needs = {"CPU": resources.cpus_per_worker * resources.workers, "GPU": resources.gpus_per_worker * resources.workers}
+    fits = min(int(have.get(name, 0) // need) for name, need in needs.items() if need)
+    if fits < 1 or (resources.groups or 1) > fits:
+        shown = ", ".join(f"{have.get(name, 0):g} {name}" for name in needs)
+        wanted = ", ".join(f"{need:g} {name}" for name, need in needs.items() if need)
+        raise ConfigError(
+            f"`resources`: {resources.groups or 1} group(s) of {resources.workers} worker(s) need {wanted} each, but the "
+            f"cluster has {shown}. Lower resources.workers or resources.groups, or join a larger cluster."
+        )
+    return resources.groups or fits
+
+
+@contextmanager
+def worker_groups(storage: Path, resources: Resources) -> Iterator[Groups]:
+    """Groups ready to take stages; on the way out all of them end, and their placement groups with them."""
+    count = group_count(resources)
+    name = f"raysafe-desk-{uuid4().hex[:8]}"
+    desk = (
+        ray.remote(Desk)
+        .options(name=name, num_cpus=0, max_concurrency=1)
+        .remote(resources.max_failures, resources.fresh_every)
+    )
+    ray.get(desk.events.remote(0))
+    alive = _Alive(desk, count)
+    settings = [GroupSettings(name, f"group-{number}", str(storage.absolute())) for number in range(count)]
+    threads = [threading.Thread(target=_keep, args=(item, resources, alive), daemon=True) for item in settings]
+    for thread in threads:
+        thread.start()
+    try:
+        yield Groups(desk, Store(storage), count)
+    finally:
+        ray.get(desk.close.remote())
+        interrupted = isinstance(sys.exc_info()[1], KeyboardInterrupt)  # then what runs is not waited for: Ray is shut down
+        for thread in threads:
+            thread.join(timeout=0 if interrupted else 60)
+        ray.kill(desk)
+
+
+class _Alive:
+    """How many groups are left, counted across threads."""
+
+    def __init__(self, desk: Any, count: int) -> None:
+        self.desk, self.count, self.lock = desk, count, threading.Lock()
+
+    def lost(self, group: str, error: str) -> None:
+        with self.lock:
+            self.count -= 1
+            ray.get(self.desk.lose.remote(group, error, self.count))
+
+
+def _keep(settings: GroupSettings, resources: Resources, alive: _Alive) -> None:
+    """Run one group until the desk closes, with fresh processes as often as the desk asks for them."""
+    try:
+        while not ray.get(alive.desk.is_closed.remote()):
+            _trainer(settings, resources).fit()
+    except Exception as error:
+        alive.lost(settings.group, f"{type(error).__name__}: {str(error)[:300]}")
+
+
+def _trainer(settings: GroupSettings, resources: Resources) -> Any:
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+
+    per_worker = {"CPU": resources.cpus_per_worker}
+    if resources.gpus_per_worker:
+        per_worker["GPU"] = resources.gpus_per_worker
+    return TorchTrainer(
+        group_loop,
+        train_loop_config=asdict(settings),
+        scaling_config=ScalingConfig(
+            num_workers=resources.workers,
+            use_gpu=resources.gpus_per_worker > 0,
+            resources_per_worker=per_worker,
+            accelerator_type=resources.accelerator,
+        ),
+        run_config=RunConfig(
+            name=f"{settings.desk}-{settings.group}",
+            storage_path=str(Path(settings.storage) / "ray"),
+            failure_config=FailureConfig(max_failures=1000, controller_failure_limit=3),
+        ),
+    )

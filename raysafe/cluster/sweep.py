@@ -1,0 +1,131 @@
+"""`run_sweep`: from a checked configuration to finished trials, and what the other commands need of the cluster."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import ray
+import yaml
+from rich.console import Console
+
+from raysafe.artifacts import Store, fingerprint, plain, write_text
+from raysafe.cluster.groups import Groups, connect, worker_groups
+from raysafe.cluster.record import FAILED, SweepRecord
+from raysafe.cluster.tuning import TrialTask, run_tune
+from raysafe.config import SweepConfig
+from raysafe.errors import ConfigError
+from raysafe.inputs import find_inputs
+from raysafe.report.live import LiveTable
+from raysafe.tracking.mlflow import MlflowTracker, store_uri
+
+STORAGE = "runs"
+"""Where results go unless told otherwise, under the current folder."""
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a sweep is run, as opposed to what it is. `address`: a Ray cluster to join; None starts Ray here."""
+
+    storage: Path = Path(STORAGE)
+    tracking_uri: str | None = None
+    resume: bool = False
+    address: str | None = None
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """How a sweep ended: 0 or 1 for the shell, its folder, and where it is tracked."""
+
+    exit_code: int
+    folder: Path
+    tracking_uri: str
+
+
+def run_sweep(sweep: SweepConfig, options: RunOptions | None = None, console: Console | None = None) -> SweepResult:
+    """Run all trials of a sweep, in parallel as the cluster allows.
+
+    Raises ConfigError or DataError before anything starts; a trial that fails ends as FAILED in `summary.csv`.
+    """
+    options, console = options or RunOptions(), console or Console(stderr=True)
+    folder = options.storage.absolute() / sweep.name
+    store = Store(options.storage)
+    tasks = [TrialTask(plan, find_inputs(plan.config, store), folder / "trials" / plan.name) for plan in sweep.trials]
+    claim(sweep, tasks, folder, options.resume)
+    uri = options.tracking_uri or store_uri(options.storage.absolute())
+    with ray_session(options.address), worker_groups(options.storage, sweep.resources) as groups:
+        tracker = MlflowTracker(uri, sweep.name)
+        with LiveTable(console) as live, SweepRecord(sweep, tasks, groups, tracker, live) as record:
+            run_tune(sweep, tasks, groups, record.callback)
+    code = int(any(trial.status == FAILED for trial in record.trials))
+    return SweepResult(code, folder, uri)
+
+
+def claim(sweep: SweepConfig, tasks: list[TrialTask], folder: Path, resume: bool) -> None:
+    """Write `sweep.yaml`, or on resuming check that it is the same sweep. Raises ConfigError if the name is taken."""
+    identity = sweep_fingerprint(sweep)
+    known = folder / "sweep.yaml"
+    if known.exists():
+        former = yaml.safe_load(known.read_text(encoding="utf-8")).get("fingerprint")
+        if not resume:
+            raise ConfigError(
+                f"`name`: a sweep {sweep.name!r} is already in {folder}. Add --resume to go on with it (finished trials are "
+                "not run again), or give this one another name or another --storage."
+            )
+        if former != identity:
+            raise ConfigError(
+                f"--resume: the sweep in {folder} has other trials than this file (fingerprint {former}, now {identity}). "
+                "Give the changed sweep another name; stages that are unchanged are reused all the same."
+            )
+    write_text(known, yaml.safe_dump(_resolved(sweep, tasks, identity), sort_keys=False))
+
+
+def sweep_fingerprint(sweep: SweepConfig) -> str:
+    """Of all trials' configurations."""
+    return fingerprint([[plan.name, plan.config] for plan in sweep.trials])
+
+
+def _resolved(sweep: SweepConfig, tasks: list[TrialTask], identity: str) -> dict[str, Any]:
+    from importlib.metadata import version
+
+    data: dict[str, dict[str, str]] = {}
+    for task in tasks:
+        for role, ref in task.inputs.data().items():
+            data.setdefault(role, {})[ref.path] = ref.fingerprint
+    return {
+        **plain(sweep.resolved),
+        "fingerprint": identity,
+        "versions": {name: version(name) for name in ("raysafe", "torch", "transformers", "deepspeed", "ray", "mlflow")},
+        "datasets": data,
+        "trials": {task.plan.name: plain(task.plan.config) for task in tasks},
+    }
+
+
+@contextmanager
+def ray_session(address: str | None) -> Iterator[None]:
+    """Ray for the time of a command; one that was running already is left as it is."""
+    ours = not ray.is_initialized()
+    if ours:
+        connect(address)
+    try:
+        yield
+    finally:
+        if ours:
+            ray.shutdown()
+
+
+@contextmanager
+def one_trial(name: str, sweep: SweepConfig, options: RunOptions) -> Iterator[tuple[Groups, TrialTask]]:
+    """One group of workers for the first trial without a sweep: its task, called `name`, and the groups to launch stages on."""
+    store, plan = Store(options.storage), replace(sweep.trials[0], name=name)
+    task = TrialTask(plan, find_inputs(plan.config, store), options.storage.absolute() / "single" / name)
+    one_group = replace(sweep.resources, groups=1)
+    with ray_session(options.address), worker_groups(options.storage, one_group) as groups:
+        yield groups, task
+
+
+def default_storage() -> Path:
+    """`RAYSAFE_STORAGE`, or `runs` under the current folder."""
+    return Path(os.environ.get("RAYSAFE_STORAGE", STORAGE))

@@ -1,0 +1,103 @@
+"""The loop of one Ray Train worker: ask the desk for a stage, run it with its group, ask again."""
+
+import os
+import pickle
+import time
+import traceback
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+import torch
+import torch.distributed as dist
+
+from raysafe.artifacts import Store
+from raysafe.cluster.desk import CLOSE, RENEW, WAIT, JobState
+from raysafe.errors import RaysafeError, StageStopped
+from raysafe.stages import make
+from raysafe.training.context import Context
+from raysafe.training.engine import DeepSpeedEngine
+
+POLL_S = 0.05
+HEARTBEAT_S = 5.0
+
+
+@dataclass(frozen=True)
+class GroupSettings:
+    """What a worker must know: the desk's name, its own group's, and where results go."""
+
+    desk: str
+    group: str
+    storage: str
+
+
+def group_loop(settings: dict[str, str]) -> None:
+    """`train_loop_per_worker` of every group; returns when the desk closes or wants fresh processes."""
+    from ray.train import get_context
+
+    group = GroupSettings(**settings)
+    place = get_context()
+    rank, world_size = place.get_world_rank(), place.get_world_size()
+    desk = ray.get_actor(group.desk)
+    prepare_process()
+    while True:
+        job_id, stage = _next(desk, group.group, rank, world_size)
+        if job_id in (CLOSE, RENEW):
+            return
+        if job_id != WAIT:
+            _run(desk, group, job_id, stage, rank, world_size)
+
+
+def prepare_process() -> None:
+    """One thread a worker unless told otherwise (workers share the cores), and no denormals, which are slow."""
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    torch.set_flush_denormal(True)
+
+
+def device() -> torch.device:
+    """This worker's GPU, or the CPU."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    from ray.train.torch import get_device
+
+    return get_device()
+
+
+def _next(desk: Any, group: str, rank: int, world_size: int) -> tuple[str, Any]:
+    """rank 0's order, on all ranks; WAIT now and then, so that idle ranks don't run into a collective's time-out."""
+    order: list[Any] = [(WAIT, None)]
+    until = time.monotonic() + HEARTBEAT_S
+    while rank == 0 and order[0][0] == WAIT and time.monotonic() < until:
+        order = [ray.get(desk.next_job.remote(group))]
+        if order[0][0] == WAIT:
+            time.sleep(POLL_S)
+    if world_size > 1:
+        dist.broadcast_object_list(order, src=0)
+    return order[0]
+
+
+def _run(desk: Any, group: GroupSettings, job_id: str, stage: Any, rank: int, world_size: int) -> None:
+    def report(step: int, metrics: dict[str, float]) -> bool:
+        return ray.get(desk.row.remote(group.group, job_id, step, metrics))
+
+    state, error = JobState.DONE, ""
+    try:
+        make(pickle.loads(stage), Store(group.storage), Context(report, DeepSpeedEngine, device(), rank, world_size))
+    except StageStopped:
+        state = JobState.STOPPED
+    except Exception as problem:
+        state, error = JobState.FAILED, describe(problem)
+    if rank == 0 or state is JobState.FAILED:
+        ray.get(desk.end.remote(group.group, job_id, state, error))
+    if state is JobState.FAILED and world_size > 1:
+        # the other ranks may wait in a collective for this one: the group starts anew
+        raise RuntimeError(error)
+
+
+def describe(problem: Exception) -> str:
+    """What the record says: the sentence of our own errors, the traceback of all others."""
+    if isinstance(problem, RaysafeError):
+        return str(problem)
+    return f"{type(problem).__name__}: {problem}\n{traceback.format_exc()}"
+
+
