@@ -1,0 +1,119 @@
+"""The seam between a sweep and whatever keeps its record: five methods, and the rules that every tracker shares."""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from raysafe.errors import require
+
+RunKind = Literal["sweep", "trial", "stage"]
+EndStatus = Literal["FINISHED", "STOPPED", "FAILED", "INTERRUPTED"]
+"""STOPPED: ended early by the scheduler. INTERRUPTED: to be gone on with."""
+MAX_TEXT = 6000
+"""Characters of a parameter or tag that are kept; MLflow would cut a parameter there without a word."""
+_USER_INFO = re.compile(r"(https?://)[^/@\s]+@|(\w+://)[^/@\s:]*:[^/@\s]*@")
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """A run as its sweep knows it. Equal `kind` and `key` in one experiment: the same run, also after a restart."""
+
+    kind: RunKind
+    key: str
+    """Unique among the experiment's runs of this kind: a sweep's or trial's name, a stage's key."""
+    name: str
+    """What people read."""
+    parent: str | None = None
+    """The id of the run that this one is shown under."""
+    params: Mapping[str, Any] = field(default_factory=dict)
+    """Dotted settings. A parameter never changes: on resuming, another value becomes the tag `raysafe.changed.NAME`."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    stage: str | None = None
+    """The kind of a stage (`rank`, `train`, ...)."""
+
+    def __post_init__(self) -> None:
+        require(re.fullmatch(r"[\w.:/=+-]+", self.key) is not None, "key has only letters, digits and _.:/=+-", self.key)
+        require((self.kind == "stage") == (self.stage is not None), "stage is given for runs of kind stage only", self.stage)
+
+    def all_tags(self) -> dict[str, str]:
+        """Its own tags and those that it is found by."""
+        found_by = {"raysafe.kind": self.kind, "raysafe.key": self.key}
+        if self.stage is not None:
+            found_by["raysafe.stage"] = self.stage
+        return {safe_name(name): short_text(value) for name, value in self.tags.items()} | found_by
+
+    def all_params(self) -> dict[str, str]:
+        """The parameters as texts."""
+        return {safe_name(name): short_text(value) for name, value in self.params.items()}
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """A dataset that a run reads."""
+
+    name: str
+    path: str
+    """Where it lies, or `sandbox`."""
+    fingerprint: str
+    """Of its rows, at most 36 characters."""
+    context: str
+    """Its role: `finetune`, `safe`, `align`, `harmful`, ..."""
+
+
+class Tracker(Protocol):
+    """Keeps the record of a sweep. Only the driver calls it. Every method raises RaysafeError if the store fails."""
+
+    def start(self, run: RunSpec) -> str:
+        """Start a run, or go on in the one of the same kind and key; returns its id."""
+
+    def log(self, run_id: str, step: int, metrics: Mapping[str, float], time_ms: int | None = None) -> None:
+        """Metrics of a step, at `time_ms` (milliseconds since 1970) or now.
+
+        What is told again after a restart is kept once. A value that is not finite is left out of the curve and named
+        in the tag `raysafe.not_finite`.
+        """
+
+    def artifact(self, run_id: str, path: Path, folder: str = "") -> None:
+        """Keep a copy of a file, or of a folder's files, under `folder` of the run."""
+
+    def dataset(self, run_id: str, dataset: DatasetSpec) -> None:
+        """Note that the run reads a dataset."""
+
+    def end(self, run_id: str, status: EndStatus, error: str = "") -> None:
+        """End a run: tag `raysafe.status`, and `raysafe.error` where there is one."""
+
+
+def short_text(value: Any) -> str:
+    """A setting as a text: JSON unless it is one, without a URL's password, cut off at MAX_TEXT with a note that says so."""
+    text = without_password(value if isinstance(value, str) else json.dumps(value, default=str))
+    if len(text) <= MAX_TEXT:
+        return text
+    note = f"… (cut off; {len(text)} characters in all)"
+    return text[: MAX_TEXT - len(note)] + note
+
+
+def without_password(text: str) -> str:
+    """The text with `***` for user and password in its URLs."""
+    return _USER_INFO.sub(lambda match: f"{match[1] or match[2]}***@", text)
+
+
+def safe_name(name: str) -> str:
+    """The name with `_` for what MLflow takes in no name."""
+    return re.sub(r"[^\w. /:-]", "_", name, flags=re.ASCII)[:250]
+
+
+def split_finite(metrics: Mapping[str, float]) -> tuple[dict[str, float], list[str]]:
+    """The finite metrics, and the names of the others."""
+    named = {safe_name(name): float(value) for name, value in metrics.items()}
+    finite = {name: value for name, value in named.items() if math.isfinite(value)}
+    return finite, [name for name in named if name not in finite]
+
+
+def changed_tags(old: Mapping[str, str], new: Mapping[str, str]) -> dict[str, str]:
+    """`raysafe.changed.NAME` for every parameter that now has another value than the one on record."""
+    changed = {name: value for name, value in new.items() if name in old and old[name] != value}
+    return {f"raysafe.changed.{name}"[:250]: value for name, value in changed.items()}

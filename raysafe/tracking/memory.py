@@ -1,0 +1,58 @@
+"""The tracker's twin in memory: the same behaviour, nothing on disk."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from raysafe.tracking.base import DatasetSpec, EndStatus, RunSpec, changed_tags, split_finite
+
+
+@dataclass
+class MemoryRun:
+    """A run on record. `status` is RUNNING or how it ended."""
+
+    spec: RunSpec
+    status: str = "RUNNING"
+    params: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    metrics: list[tuple[str, int, float]] = field(default_factory=list)
+    """(name, step, value) in the order in which they came."""
+    artifacts: list[str] = field(default_factory=list)
+    datasets: list[DatasetSpec] = field(default_factory=list)
+
+
+class MemoryTracker:
+    """A Tracker whose record is `runs`, by run id."""
+
+    def __init__(self) -> None:
+        self.runs: dict[str, MemoryRun] = {}
+
+    def start(self, run: RunSpec) -> str:
+        run_id = f"{run.kind}:{run.key}"
+        record = self.runs.setdefault(run_id, MemoryRun(run))
+        record.spec, record.status = run, "RUNNING"
+        record.tags |= run.all_tags() | changed_tags(record.params, run.all_params()) | {"raysafe.status": "RUNNING"}
+        record.params = run.all_params() | record.params
+        return run_id
+
+    def log(self, run_id: str, step: int, metrics: Mapping[str, float], time_ms: int | None = None) -> None:
+        record = self.runs[run_id]
+        finite, others = split_finite(metrics)
+        rows = [(name, step, value) for name, value in finite.items()]
+        record.metrics += [row for row in rows if row not in record.metrics]
+        if others:
+            record.tags["raysafe.not_finite"] = f"step {step}: {', '.join(others)}"
+
+    def artifact(self, run_id: str, path: Path, folder: str = "") -> None:
+        files = [path] if path.is_file() else sorted(item for item in path.rglob("*") if item.is_file())
+        base = path.parent if path.is_file() else path
+        self.runs[run_id].artifacts += [str(Path(folder) / file.relative_to(base)) for file in files]
+
+    def dataset(self, run_id: str, dataset: DatasetSpec) -> None:
+        if dataset not in self.runs[run_id].datasets:
+            self.runs[run_id].datasets.append(dataset)
+
+    def end(self, run_id: str, status: EndStatus, error: str = "") -> None:
+        record = self.runs[run_id]
+        record.status = status
+        record.tags |= {"raysafe.status": status} | ({"raysafe.error": error} if error else {})

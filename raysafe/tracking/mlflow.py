@@ -1,0 +1,224 @@
+"""The record in MLflow: the only file that imports mlflow, and only when a tracker is made, since that takes seconds.
+
+MLflow's and its database's exceptions end here: callers see RaysafeError with a sentence that says what to do.
+"""
+
+import json
+import logging
+import os
+import sqlite3
+import time
+import warnings
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, nullcontext
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from raysafe.errors import RaysafeError
+from raysafe.tracking.base import DatasetSpec, EndStatus, RunSpec, changed_tags, short_text, split_finite, without_password
+
+_STATUS: dict[EndStatus, str] = {"FINISHED": "FINISHED", "STOPPED": "FINISHED", "FAILED": "FAILED", "INTERRUPTED": "KILLED"}
+_BATCH = 100
+"""MLflow takes at most 100 parameters and 1,000 metrics in a call."""
+_Row = tuple[str, int, float]
+
+
+def store_uri(storage: Path) -> str:
+    """The default store of a storage folder: `sqlite:////…/mlflow.db`."""
+    return f"sqlite:///{Path(storage).absolute() / 'mlflow.db'}"
+
+
+def sqlite_path(uri: str) -> Path | None:
+    """The database file of a sqlite URI; None for other stores."""
+    path = uri.removeprefix("sqlite:///").partition("?")[0]
+    return Path(path).absolute() if uri.startswith("sqlite:///") and path else None
+
+
+def quiet_environment() -> dict[str, str]:
+    """Variables under which MLflow neither sends usage statistics nor tells of every table that it makes."""
+    return {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "WARNING"}
+
+
+class MlflowTracker:
+    """A Tracker on an MLflow store: `uri` as `--tracking-uri` takes it, `experiment` the sweep's name.
+
+    Artifacts of a sqlite store lie beside it, under `mlartifacts/EXPERIMENT`; a server keeps them where it is told to.
+    """
+
+    def __init__(self, uri: str, experiment: str) -> None:
+        self._uri = uri
+        self._told: dict[str, set[_Row]] = defaultdict(set)
+        self._resumed: set[tuple[str, str]] = set()
+        self._foreign = _import_mlflow()
+        path = sqlite_path(uri)
+        with self._border("be opened"), _made_by_one(path), _short_patience(), _no_outdated_warnings():
+            from mlflow.tracking import MlflowClient
+
+            if path:
+                _probe(path)
+            self._client = MlflowClient(uri, registry_uri=uri)
+            self._experiment_id = self._experiment(experiment, path)
+
+    def start(self, run: RunSpec) -> str:
+        with self._border(f"start the run of {run.kind} {run.name}"):
+            found = self._find(run)
+            old = dict(found.data.params) if found else {}
+            params = run.all_params()
+            tags = run.all_tags() | changed_tags(old, params) | {"raysafe.status": "RUNNING"}
+            if run.parent:
+                tags["mlflow.parentRunId"] = run.parent
+            run_id = self._reopened(found, run.name, tags) if found else self._created(run.name, tags)
+            self._log_params(run_id, {name: value for name, value in params.items() if name not in old})
+            return run_id
+
+    def log(self, run_id: str, step: int, metrics: Mapping[str, float], time_ms: int | None = None) -> None:
+        from mlflow.entities import Metric
+
+        finite, others = split_finite(metrics)
+        now = int(time.time() * 1000) if time_ms is None else time_ms
+        with self._border(f"keep the metrics of step {step}"):
+            self._recall(run_id, finite)
+            rows = {(name, step, value) for name, value in finite.items()} - self._told[run_id]
+            if rows:
+                self._client.log_batch(run_id, metrics=[Metric(name, value, now, step) for name, step, value in sorted(rows)])
+                self._told[run_id] |= rows
+            if others:
+                self._client.set_tag(run_id, "raysafe.not_finite", f"step {step}: {', '.join(others)}")
+
+    def artifact(self, run_id: str, path: Path, folder: str = "") -> None:
+        keep = self._client.log_artifacts if path.is_dir() else self._client.log_artifact
+        with self._border(f"keep {path}"):
+            keep(run_id, str(path), folder or None)
+
+    def dataset(self, run_id: str, dataset: DatasetSpec) -> None:
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        source = json.dumps({"uri": without_password(dataset.path)})
+        entity = Dataset(dataset.name, dataset.fingerprint, "local", source)
+        with self._border(f"note dataset {dataset.name}"):
+            self._client.log_inputs(run_id, [DatasetInput(entity, [InputTag("mlflow.data.context", dataset.context)])])
+
+    def end(self, run_id: str, status: EndStatus, error: str = "") -> None:
+        with self._border(f"end a run as {status}"):
+            self._client.set_tag(run_id, "raysafe.status", status)
+            if error:
+                self._client.set_tag(run_id, "raysafe.error", short_text(error))
+            self._client.set_terminated(run_id, _STATUS[status])
+        self._told.pop(run_id, None)
+
+    @contextmanager
+    def _border(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except self._foreign as error:
+            if sqlite_path(self._uri):
+                advice = "Check that its folder can be written and has room, then go on with --resume."
+            else:
+                advice = "Check that the server of --tracking-uri answers and lets you in, then go on with --resume."
+            reason = without_password(str(error).strip().partition("\n")[0])[:300].rstrip(".")
+            raise RaysafeError(f"MLflow's store {without_password(self._uri)} could not {doing}: {reason}. {advice}") from error
+
+    def _experiment(self, name: str, path: Path | None) -> str:
+        found = self._client.get_experiment_by_name(name)
+        if found is None:
+            location = (path.parent / "mlartifacts" / name).as_uri() if path else None
+            return self._client.create_experiment(name, artifact_location=location)
+        if found.lifecycle_stage == "deleted":
+            raise RaysafeError(
+                f"MLflow's experiment {name} has been deleted: restore it with "
+                f"`mlflow experiments restore -x {found.experiment_id}`, or give the sweep another name."
+            )
+        return found.experiment_id
+
+    def _find(self, run: RunSpec) -> Any:
+        query = f"tags.`raysafe.kind` = '{run.kind}' and tags.`raysafe.key` = '{run.key}'"
+        runs = self._client.search_runs([self._experiment_id], query, max_results=1, order_by=["attributes.start_time DESC"])
+        return runs[0] if runs else None
+
+    def _created(self, name: str, tags: dict[str, str]) -> str:
+        return self._client.create_run(self._experiment_id, tags=tags, run_name=name).info.run_id
+
+    def _reopened(self, found: Any, name: str, tags: Mapping[str, str]) -> str:
+        from mlflow.entities import RunTag
+
+        run_id = found.info.run_id
+        self._client.update_run(run_id, status="RUNNING", name=name)
+        self._told.pop(run_id, None)
+        self._resumed |= {(run_id, metric) for metric in found.data.metrics}
+        for chunk in _chunks(tags):
+            self._client.log_batch(run_id, tags=[RunTag(tag, value) for tag, value in chunk])
+        return run_id
+
+    def _log_params(self, run_id: str, params: Mapping[str, str]) -> None:
+        from mlflow.entities import Param
+
+        for chunk in _chunks(params):
+            self._client.log_batch(run_id, params=[Param(name, value) for name, value in chunk])
+
+    def _recall(self, run_id: str, names: Mapping[str, float]) -> None:
+        """Read what a resumed run already holds of these metrics: MLflow would keep a row told again a second time."""
+        for name in names:
+            if (run_id, name) in self._resumed:
+                self._resumed.discard((run_id, name))
+                self._told[run_id] |= {(name, old.step, old.value) for old in self._client.get_metric_history(run_id, name)}
+
+
+def _chunks(pairs: Mapping[str, str]) -> Iterator[list[tuple[str, str]]]:
+    items = iter(pairs.items())
+    while chunk := list(islice(items, _BATCH)):
+        yield chunk
+
+
+def _import_mlflow() -> tuple[type[Exception], ...]:
+    """Import it quietly; returns the exceptions that it lets out."""
+    for name, value in quiet_environment().items():
+        os.environ.setdefault(name, value)
+    import mlflow.tracking  # noqa: F401  # slow, and meant to be paid here
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    logging.getLogger("mlflow").setLevel(os.environ["MLFLOW_LOGGING_LEVEL"].upper())
+    return MlflowException, SQLAlchemyError, sqlite3.Error, OSError
+
+
+def _made_by_one(path: Path | None) -> Any:
+    """Two sweeps that start at once on a fresh folder would both run MLflow's migrations, and one would fail."""
+    if path is None:
+        return nullcontext()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(str(path.with_name(f".{path.name}.lock")))
+
+
+def _probe(path: Path) -> None:
+    """Fail at once on a file that can't be written or is no database, where MLflow would try for two minutes."""
+    with closing(sqlite3.connect(path, timeout=30)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.rollback()
+
+
+@contextmanager
+def _no_outdated_warnings() -> Iterator[None]:
+    """MLflow's tables use what SQLAlchemy 2.1 calls outdated; nobody here can do anything about it."""
+    from sqlalchemy.exc import SADeprecationWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SADeprecationWarning)
+        yield
+
+
+@contextmanager
+def _short_patience() -> Iterator[None]:
+    """A wrong address is told in seconds; later, MLflow's own patience of minutes bridges a server's restart."""
+    name = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
+    before = os.environ.get(name)
+    os.environ[name] = before or "1"
+    try:
+        yield
+    finally:
+        os.environ.pop(name)
+        if before is not None:
+            os.environ[name] = before
