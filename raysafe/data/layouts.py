@@ -9,7 +9,7 @@ from raysafe.data.sources import Record
 from raysafe.errors import DataError
 
 _SPEAKERS: dict[str, Role] = {"system": "system", "human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant"}
-_TURN = re.compile(r"\n*(Human|Assistant): ?")
+_TURN = re.compile(r"(?:\A\s*|\n\n)(Human|Assistant): ?")
 
 
 def text_of(record: Record, key: str, place: str) -> str:
@@ -18,6 +18,10 @@ def text_of(record: Record, key: str, place: str) -> str:
     if not isinstance(value, str):
         raise DataError(f"{place}: `{key}` takes a text, but got {value!r:.60}.")
     return value
+
+
+def _text_or_empty(record: Record, key: str, place: str) -> str:
+    return text_of(record, key, place) if record.get(key) else ""
 
 
 def prompt_of(value: Any, place: str) -> Conversation:
@@ -36,7 +40,7 @@ def messages_of(value: Any, place: str, speaker: str = "role", content: str = "c
         raise DataError(f"{place}: a list of messages is expected, but got {value!r:.60}.")
     turns = []
     for item in value:
-        role = _SPEAKERS.get(item.get(speaker)) if isinstance(item, dict) else None
+        role = _SPEAKERS.get(str(item.get(speaker))) if isinstance(item, dict) else None
         if role is None or not isinstance(item.get(content), str):
             raise DataError(f"{place}: a message takes `{speaker}` and `{content}`, but got {item!r:.80}.")
         turns.append(Message(role, item[content]))
@@ -58,8 +62,12 @@ def _messages(record: Record, place: str) -> tuple[Conversation, str]:
 def prefix_of(record: Record) -> str | None:
     """The `prefix` turn of an augmented row of the DOOR release, if there is one."""
     turns = record.get("messages")
-    roles = [turn.get("role") for turn in turns if isinstance(turn, dict)] if isinstance(turns, list) else []
-    return str(turns[roles.index("prefix")].get("content", "")) if turns and "prefix" in roles else None
+    turns = turns if isinstance(turns, list) else []
+    return next((str(turn.get("content", "")) for turn in turns if _is_prefix(turn)), None)
+
+
+def _is_prefix(turn: Any) -> bool:
+    return isinstance(turn, dict) and turn.get("role") == "prefix"
 
 
 def prefixed_answer(record: Record, place: str) -> tuple[Conversation, str, str | None]:
@@ -67,7 +75,7 @@ def prefixed_answer(record: Record, place: str) -> tuple[Conversation, str, str 
     prefix = prefix_of(record)
     if prefix is None:
         return *prompt_and_answer(record, place), None
-    turns = [turn for turn in record["messages"] if turn.get("role") != "prefix"]
+    turns = [turn for turn in record["messages"] if not _is_prefix(turn)]
     return *_last_answer(messages_of(turns, place), place), prefix
 
 
@@ -76,13 +84,13 @@ def _conversations(record: Record, place: str) -> tuple[Conversation, str]:
 
 
 def _alpaca(record: Record, place: str) -> tuple[Conversation, str]:
-    instruction, extra = text_of(record, "instruction", place), record.get("input") or ""
+    instruction, extra = text_of(record, "instruction", place), _text_or_empty(record, "input", place)
     prompt = f"{instruction}\n\n{extra}" if extra else instruction
     return prompt_of(prompt, place), text_of(record, "output", place)
 
 
 def _open_orca(record: Record, place: str) -> tuple[Conversation, str]:
-    system = record.get("system_prompt") or ""
+    system = _text_or_empty(record, "system_prompt", place)
     prompt = prompt_of(text_of(record, "question", place), place)
     return ((Message("system", system), *prompt) if system else prompt), text_of(record, "response", place)
 
