@@ -60,8 +60,7 @@ def encode_triples(
     for row, drawn in zip(rows, prefix_lengths(rows, prefix, seed), strict=True):
         prompt_ids = chat.prompt_ids(row.prompt)
         safe_ids = [*chat.answer_ids(row.prompt, row.safe), *chat.end_ids]
-        harmful_ids = chat.answer_ids(row.prompt, (row.prefix or "") + row.harmful)
-        k = len(chat.answer_ids(row.prompt, row.prefix)) if row.prefix else drawn
+        harmful_ids, k = _harmful(row, chat, drawn)
         if k >= len(harmful_ids):
             dropped.append(Dropped(row.identity.index, f"the harmful answer ends within the prefix of {k} tokens"))
             continue
@@ -73,6 +72,18 @@ def encode_triples(
         else:
             kept.append(TokenPair(safe, harmful, k))
     return kept, dropped
+
+
+def _harmful(row: Triple, chat: ChatFormat, drawn: int) -> tuple[list[int], int]:
+    """Token ids of y_h, the prefix included, and k. A given prefix that would merge with what follows keeps its own tokens,
+    so that k never falls before or after the boundary that the data gives."""
+    if not row.prefix:
+        return chat.answer_ids(row.prompt, row.harmful), drawn
+    prefix_ids = chat.answer_ids(row.prompt, row.prefix)
+    joint_ids = chat.answer_ids(row.prompt, row.prefix + row.harmful)
+    if joint_ids[: len(prefix_ids)] != prefix_ids:
+        joint_ids = [*prefix_ids, *chat.tokenizer(row.harmful, add_special_tokens=False)["input_ids"]]
+    return joint_ids, len(prefix_ids)
 
 
 def prefix_lengths(rows: Sequence[Triple], prefix: Prefix, seed: int) -> list[int]:
