@@ -31,7 +31,7 @@ def read_records(path: str | Path) -> Iterator[tuple[str, Record]]:
 
 
 def _jsonl(path: Path) -> Iterator[tuple[str, Record]]:
-    with path.open(encoding="utf-8") as lines:
+    with path.open(encoding="utf-8-sig") as lines:
         for number, line in enumerate(lines, start=1):
             if not line.strip():
                 continue
@@ -44,7 +44,7 @@ def _jsonl(path: Path) -> Iterator[tuple[str, Record]]:
 
 def _json(path: Path) -> Iterator[tuple[str, Record]]:
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
+        rows = json.loads(path.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
         raise DataError(f"{path}, line {error.lineno}: not readable as JSON ({error.msg}).") from error
     if not isinstance(rows, list):
@@ -54,7 +54,7 @@ def _json(path: Path) -> Iterator[tuple[str, Record]]:
 
 
 def _csv(path: Path) -> Iterator[tuple[str, Record]]:
-    with path.open(encoding="utf-8", newline="") as lines:
+    with path.open(encoding="utf-8-sig", newline="") as lines:
         reader = csv.DictReader(lines, strict=True)
         for row in reader:
             place = f"{path}, line {reader.line_num}"
