@@ -12,6 +12,7 @@ from raysafe.errors import DataError
 from raysafe.selection import ranks, top_percent
 
 COLUMNS = ("row", "content_hash", "score", "rank", "selected", "reason")
+_BELOW = "below the top "
 
 
 @dataclass(frozen=True)
@@ -40,11 +41,12 @@ class Ranking:
 
     @classmethod
     def load(cls, path: Path) -> "Ranking":
-        """Raises DataError if the file is no ranking."""
+        """Of a ranking, or of a selection, whose rows all get their chance again. Raises DataError if the file is neither."""
         frame, fingerprint = _read(path, ("content_hash", "score", "reason"))
         unsafe = frame["unsafe"] if "unsafe" in frame else [None] * len(frame)
         labels = tuple(None if pd.isna(label) else bool(label) for label in unsafe)
-        return cls(fingerprint, tuple(frame["content_hash"]), tuple(frame["score"]), tuple(frame["reason"]), labels)
+        reasons = tuple("" if reason.startswith(_BELOW) else reason for reason in frame["reason"])
+        return cls(fingerprint, tuple(frame["content_hash"]), tuple(frame["score"]), reasons, labels)
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def keep_top(ranking: Ranking, percent: float) -> Selection:
     eligible_N = torch.tensor([not reason for reason in ranking.reasons])
     kept_N = top_percent(scores_N, percent, eligible_N)
     reasons = [
-        reason or ("" if kept else f"below the top {percent:g} %")
+        reason or ("" if kept else f"{_BELOW}{percent:g} %")
         for reason, kept in zip(ranking.reasons, kept_N.tolist(), strict=True)
     ]
     table = pd.DataFrame(
