@@ -95,12 +95,13 @@ class DeskLaunch:
             time.sleep(POLL_S)
 
 
-def connect(address: str | None) -> None:
-    """Start Ray here, or join a running cluster; quiet, as the sweep's own table tells what happens."""
+def connect(address: str | None, cpus: int | None = None) -> None:
+    """Start Ray here (with as many CPUs as the machine has, or as given), or join a running cluster; quiet, as the
+    sweep's own table tells what happens."""
     logging.getLogger("ray").setLevel(logging.ERROR)
     os.environ.update({name: value for name, value in ENVIRONMENT.items() if name.startswith("RAY_")})
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    options: dict[str, Any] = {"address": address} if address else {"include_dashboard": False}
+    options: dict[str, Any] = {"address": address} if address else {"include_dashboard": False, "num_cpus": cpus}
     ray.init(
         **options,
         log_to_driver=False,

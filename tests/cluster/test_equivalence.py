@@ -1,0 +1,70 @@
+"""One trajectory, whatever the ZeRO stage, the number of workers or the split of the batch (real DeepSpeed on real workers)."""
+
+import pytest
+from small import small_trial
+
+from raysafe.artifacts import Store
+from raysafe.cluster.groups import worker_groups
+from raysafe.config import make_sweep
+from raysafe.settings import Resources
+from raysafe.stages import History
+from raysafe.trial import here, run_trial
+
+ONE_WORKER = {
+    "zero 0": {"zero_stage": 0},
+    "zero 1": {"zero_stage": 1},
+    "zero 2": {"zero_stage": 2},
+    "zero 3": {"zero_stage": 3},
+    "batch 2 x accumulation 2": {"accumulation": 2},
+}
+TWO_WORKERS = {
+    "2 workers": {},
+    "2 workers, zero 2": {"zero_stage": 2},
+    "2 workers, zero 3, accumulation 2": {"zero_stage": 3, "accumulation": 2},
+}
+
+
+def trajectory(model_folder, folder, change, launch=None, store=None):
+    """Losses of every epoch of a trial's own training and of its selector."""
+    trial = make_sweep(small_trial(model_folder, training=change)).trials[0].config
+    store = store or Store(folder)
+    used = []
+
+    def noting(stages):
+        artifacts = (launch or here(store))(stages)
+        used.extend(zip(stages, artifacts, strict=True))
+        return artifacts
+
+    run_trial(trial, store, folder / "trial", noting)
+    rows = {stage.label: History.of(artifact) for stage, artifact in used}
+    names = ("train/loss", "train/align_loss", "train/retain_loss")
+    selector = [row[f"selector/{name}_loss"] for _, row in rows["rank"] for name in ("safe", "finetune")]
+    return [row[name] for _, row in rows["train"] for name in names] + selector
+
+
+@pytest.fixture(scope="module")
+def straight(random_model, tmp_path_factory):
+    """The plain in-memory engine: AdamW by hand, one process, the whole batch at once."""
+    return trajectory(random_model, tmp_path_factory.mktemp("plain"), {})
+
+
+@pytest.fixture(scope="module", params=[(1, ONE_WORKER), (2, TWO_WORKERS)], ids=["1 worker", "2 workers"])
+def trajectories(request, ray_here, random_model, tmp_path_factory):
+    """DeepSpeed's trajectories by variant: all of them on one group of workers that stays."""
+    workers, changes = request.param
+    root = tmp_path_factory.mktemp(f"deepspeed-{workers}")
+    with worker_groups(root, Resources(workers=workers, groups=1)) as groups:
+        return {
+            name: trajectory(random_model, root / f"{number}", change, groups.launcher(f"trial-{number}"), groups.store)
+            for number, (name, change) in enumerate(changes.items())
+        }
+
+
+def test_deepspeed_gives_the_losses_of_a_loop_written_by_hand(trajectories, straight):
+    for name, losses in trajectories.items():
+        assert losses == pytest.approx(straight, rel=1e-5, abs=1e-5), name
+
+
+def test_training_moves_the_losses_at_all(straight):
+    first, second = straight[0], straight[3]
+    assert second < first - 0.01
