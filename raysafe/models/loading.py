@@ -64,7 +64,10 @@ def _add_adapter(model: Any, lora: Lora) -> Any:
         task_type="CAUSAL_LM",
     )
     try:
-        return get_peft_model(model, config)
+        # seeded, so that every worker and every run starts from the same adapter, whatever else drew random numbers
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            return get_peft_model(model, config)
     except ValueError as error:
         raise DataError(f"`model.lora.target_modules`: {list(lora.target_modules)} don't fit the model: {error}.") from error
 
