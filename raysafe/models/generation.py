@@ -50,6 +50,8 @@ def _greedy_batch(
         max_new_tokens=max_new_tokens,
         do_sample=False,
         num_beams=1,
+        repetition_penalty=1.0,  # a model folder may bring settings of its own (Qwen2.5: 1.05), which are not greedy
+        no_repeat_ngram_size=0,
         use_cache=True,
         pad_token_id=pad_id,
         eos_token_id=stop_id,
