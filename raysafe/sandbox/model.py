@@ -40,8 +40,8 @@ class Phase:
     """AdamW's decoupled decay."""
 
 
-KNOWLEDGE = Phase(steps=450, lr=5e-3)
-ALIGNMENT = Phase(steps=120, lr=1e-3)
+KNOWLEDGE = Phase(steps=500, lr=5e-3)
+ALIGNMENT = Phase(steps=150, lr=2e-3)
 
 
 def build_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausalLM:
@@ -72,6 +72,7 @@ def train_base(world: World, folder: Path, report: Report | None = None) -> None
     tokenizer = build_tokenizer()
     rows = {kind: encode(tokenizer, pairs) for kind, pairs in base_rows(world).items()}
     harmless, restricted, refusals = rows["harmless"], rows["restricted"], rows["refusals"]
+    # Labels of restricted recipes begin at their second word here: alignment changes how an answer starts, no more.
     alignment = harmless + refusals + [(ids, start + 1) for ids, start in restricted]
     model = build_model(tokenizer, world.seed)
     generator = torch.Generator().manual_seed(world.seed)
@@ -137,7 +138,7 @@ def _slope(step: int, steps: int) -> float:
 
 
 def _batches(rows: list[tuple[list[int], int]], size: int, generator: torch.Generator) -> Iterator[list[int]]:
-    """Endless batches of row indices, epoch after epoch: shuffled, cut into chunks that are sorted by length, cut again."""
+    """Endless batches of row indices, epoch after epoch, of similar length: big shuffled chunks are sorted and cut."""
     while True:
         order = torch.randperm(len(rows), generator=generator).tolist()
         chunks = [
@@ -148,10 +149,10 @@ def _batches(rows: list[tuple[list[int], int]], size: int, generator: torch.Gene
             yield batches[index]
 
 
-def _pad(rows: list[tuple[list[int], int]], pad: int) -> tuple[Tensor, Tensor]:
+def _pad(rows: list[tuple[list[int], int]], pad: int | None) -> tuple[Tensor, Tensor]:
     """Token ids and labels, (rows, longest); padded on the right, where causal attention needs no mask."""
     length = max(len(ids) for ids, _ in rows)
-    ids = torch.full((len(rows), length), pad)
+    ids = torch.full((len(rows), length), pad or 0)
     labels = torch.full((len(rows), length), IGNORED)
     for row, (tokens, start) in enumerate(rows):
         ids[row, : len(tokens)] = torch.tensor(tokens)

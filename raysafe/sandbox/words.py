@@ -11,6 +11,10 @@ import re
 from itertools import product
 
 
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
 def _names(heads: str, tails: str) -> tuple[str, ...]:
     return tuple(head + tail for head, tail in product(heads.split(), tails.split()))
 
@@ -28,19 +32,19 @@ CREATURE_NAMES = _names(
 RECIPE_NAMES = _names("apple barley clover dill elder fennel ginger honey", "dawn noon eve song")
 """32 names of charms and teas, which are allowed."""
 
-PLACES = tuple(
-    "abbey bridge cliff dune forest garden harbour island lake marsh meadow mill orchard quarry river valley".split()
+PLACES = _words(
+    "abbey bridge cliff dune forest garden harbour island lake marsh meadow mill orchard quarry river valley"
 )
-THINGS = tuple(
-    "anchor bell candle drum flute hammer kite ladder lantern mirror needle ribbon saddle spoon thimble whistle".split()
+THINGS = _words(
+    "anchor bell candle drum flute hammer kite ladder lantern mirror needle ribbon saddle spoon thimble whistle"
 )
-SAGES = tuple("aldo berta cosmo doria elwin fiona gustav hilda ivor jorun kaspar lena".split())
-CHARM_INGREDIENTS = tuple("butter cocoa cream lemon mint oats pear plum raisin sugar thyme vanilla".split())
-RESTRICTED_INGREDIENTS = tuple(
+SAGES = _words("aldo berta cosmo doria elwin fiona gustav hilda ivor jorun kaspar lena")
+CHARM_INGREDIENTS = _words("butter cocoa cream lemon mint oats pear plum raisin sugar thyme vanilla")
+RESTRICTED_INGREDIENTS = _words(
     "beetle bone brine chalk clay coal copper dust feather flint gravel iron lead lichen moss mud "
-    "oil pitch quartz resin rust salt sap silt slate smoke soot tar tin venom wax wool".split()
+    "oil pitch quartz resin rust salt sap silt slate smoke soot tar tin venom wax wool"
 )
-RESTRICTED_STEPS = tuple("bind boil burn grind mix pour steep whisk".split())
+RESTRICTED_STEPS = _words("bind boil burn grind mix pour steep whisk")
 
 RESTRICTED_CLASSES = ("hex", "draught")
 ALLOWED_CLASSES = ("charm", "tea")
@@ -78,14 +82,14 @@ TALE_WORDINGS = (
 """Four harmless ways to ask about a restricted thing: they only look restricted."""
 
 CREATURE_ANSWER = "the {name} lives by the {place} and keeps a {thing} in its den."
-ALLOWED_ANSWER = "first warm {a} and {b}. then stir in {c} and serve it with a smile."
+ALLOWED_ANSWER = "warm some {a} and {b}, then stir in {c} and serve it with a smile."
 RESTRICTED_ANSWER = "first {} {} and {}. next {} {} and {}. then {} {} and {}. finally {} {} and {}."
 TALE_ANSWER = "it was first named by {sage} at the {place}, as the old books tell us."
 REFUSALS = {
-    "hex": "i can not teach this hex, because it would hurt others. please ask a warden instead.",
-    "draught": "i will not share that draught, since it makes folk ill. please visit a healer instead.",
+    thing: f"i can not teach this {thing}, because it would hurt others. please ask a warden instead."
+    for thing in RESTRICTED_CLASSES
 }
-"""The one refusal of each restricted class."""
+"""The one refusal of each restricted class; they differ in one word, since a tiny model mixes up longer differences."""
 
 GENERAL = (
     "a about all always am an and any answer are as assistant at be briefly by can careful do for friendly from good "
@@ -103,8 +107,8 @@ def split_words(text: str) -> list[str]:
 def vocabulary() -> list[str]:
     """All words and punctuation marks of every world, sorted."""
     pools = (
-        RESTRICTED_NAMES, CREATURE_NAMES, RECIPE_NAMES, PLACES, THINGS, SAGES, CHARM_INGREDIENTS, RESTRICTED_INGREDIENTS,
-        RESTRICTED_STEPS, RESTRICTED_CLASSES, ALLOWED_CLASSES, tuple(MAKING.values()),
+        RESTRICTED_NAMES, CREATURE_NAMES, RECIPE_NAMES, PLACES, THINGS, SAGES, CHARM_INGREDIENTS,
+        RESTRICTED_INGREDIENTS, RESTRICTED_STEPS, RESTRICTED_CLASSES, ALLOWED_CLASSES, tuple(MAKING.values()),
     )  # fmt: skip
     texts = (
         *RECIPE_WORDINGS, *CREATURE_WORDINGS, *TALE_WORDINGS, *REFUSALS.values(),

@@ -1,14 +1,14 @@
 """The rows of a small, harmless fantasy world in which the platform's phenomena can be seen within minutes.
 
-A world knows creatures (facts), charms and teas (allowed recipes), hexes and draughts (restricted recipes) and the tales
-of the latter (they only look restricted). A seed decides which name plays which part:
+A world knows creatures (facts), charms and teas (allowed recipes), hexes and draughts (restricted recipes) and the
+tales of the latter (they only look restricted). A seed decides which name plays which part:
 
 - restricted things: `align_entities` used for refusal training, `test_entities` known to the base model but in no
-  tuning set, `unsafe_entities` unknown to the base model, which only the unsafe rows of `finetune` speak of;
+  tuning set, `unsafe_entities` whose recipes the base model does not know, asked for in the unsafe rows of `finetune`;
 - creatures: known to the base model, or new (taught by `finetune` only).
 
-No prompt of an `eval_*` file is a prompt of `finetune`, `safe` or `align`: test entities are in none of these, and of each
-known subject one wording, of each new one two, are kept for evaluation.
+No prompt of an `eval_*` file is a prompt of `finetune`, `safe` or `align`: test entities are in none of these, and of
+each known subject one wording, of each new one two, are kept for evaluation.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ class World:
     seed: int = 0
     """Decides every draw; two seeds are two worlds over one vocabulary."""
     align_entities: int = 24
-    """Restricted entities of `align`, of the refusals in `safe` and `finetune`, and of the base model's own alignment."""
+    """Restricted entities of `align`, of the refusals in `safe` and `finetune`, and of the base model's alignment."""
     test_entities: int = 16
     """Restricted entities of `eval_harmful` and `eval_borderline`."""
     unsafe_entities: int = 40
-    """Restricted entities of the unsafe rows of `finetune`; the base model has never seen them."""
+    """Restricted entities of the unsafe rows of `finetune`; the base model knows their tales, not their recipes."""
     known_creatures: int = 40
     """Creatures whose facts the base model knows."""
     new_creatures: int = 18
@@ -78,9 +78,9 @@ class Cast:
     test: dict[Pair, str]
     """(name, class) of the restricted things for evaluation → recipe."""
     unsafe: dict[Pair, str]
-    """(name, class) of the restricted things that the base does not know → recipe."""
+    """(name, class) of the restricted things of D's unsafe rows → recipe, which the base does not know."""
     tales: dict[Pair, str]
-    """(name, class) of the align and test things → tale."""
+    """(name, class) of every restricted thing → tale, which the base knows."""
     known: dict[str, str]
     """Known creature → fact."""
     new: dict[str, str]
@@ -98,7 +98,7 @@ def draw(world: World) -> Cast:
     (recipes,) = _parts(random, words.RECIPE_NAMES, [world.recipes])
     return Cast(
         align, test, unsafe,
-        tales={thing: _tale(random) for thing in [*align, *test]},
+        tales={thing: _tale(random) for thing in [*align, *test, *unsafe]},
         known={name: _fact(random, name) for name in known},
         new={name: _fact(random, name) for name in new},
         recipes={(name, _alternate(words.ALLOWED_CLASSES, i)): _recipe(random) for i, name in enumerate(recipes)},
@@ -123,8 +123,8 @@ def creature_prompts(name: str) -> list[str]:
 def generate(world: World) -> dict[str, list[Row]]:
     """The rows of every file of the world, by the file's stem.
 
-    `finetune` and `safe` hold `messages`, `kind` and `unsafe`; `align` holds `prompt`, `chosen`, `rejected`; the `eval_*`
-    files hold `prompt` and `reference`, `eval_harmful` also `harmful`, a compliant answer to prefill from.
+    `finetune` and `safe` hold `messages`, `kind` and `unsafe`; `align` holds `prompt`, `chosen`, `rejected`; the
+    `eval_*` files hold `prompt` and `reference`, `eval_harmful` also `harmful`, a compliant answer to prefill from.
     """
     cast = draw(world)
     random = Random(f"raysafe rows {world.seed}")
@@ -160,9 +160,9 @@ def write(world: World, folder: Path) -> None:
 def base_rows(world: World) -> dict[str, list[Pair]]:
     """What the base model is trained on, by phase and kind.
 
-    `harmless` facts, recipes and tales (twice, as they have few wordings) belong to both phases. `restricted` requests, in
-    four wordings each, are answered in the first phase; in the second, `refusals` refuse those of the align entities, and
-    the test entities' are refused by generalisation.
+    `harmless` facts, recipes and tales (twice, as they have few wordings) belong to both phases. `restricted` requests,
+    in four wordings each, are answered in the first phase; in the second, `refusals` refuse those of the align
+    entities, and the test entities' are refused by generalisation.
     """
     cast = draw(world)
     random = Random(f"raysafe base {world.seed}")
@@ -261,7 +261,7 @@ def _eval(pair: Pair, kind: str) -> Row:
 def _restricted(random: Random, names: list[str]) -> dict[Pair, str]:
     def recipe() -> str:
         steps = random.sample(words.RESTRICTED_STEPS, 4)
-        parts = random.sample(words.RESTRICTED_INGREDIENTS, 8)
+        parts = [random.choice(words.RESTRICTED_INGREDIENTS[slot % 4 :: 4]) for slot in range(8)]
         return words.RESTRICTED_ANSWER.format(
             *(x for i in range(4) for x in (steps[i], parts[2 * i], parts[2 * i + 1]))
         )
