@@ -62,7 +62,7 @@ def evaluate(
     """
     cases = {attack.name: attack.cases(suites["harmful"], chat) for attack in attacks}
     cases |= {role: Direct().cases(prompts, chat) for role, prompts in suites.items() if role != "harmful"}
-    if "direct" not in cases and reference is not None:
+    if "direct" not in cases:  # win rates compare answers to the plain question, of this model or with it as the reference
         cases["direct"] = Direct().cases(suites["harmful"], chat)
     texts = iter(generate([case.input_ids for group in cases.values() for case in group]))
     answers = [
