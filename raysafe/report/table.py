@@ -1,0 +1,233 @@
+"""The result table of a sweep, for a terminal and for `report.md`."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from raysafe.artifacts import write_text
+from raysafe.errors import DataError
+from raysafe.report.means import HOW, aggregate
+from raysafe.report.summary import SUMMARY, TrialRow, read_summary, suites, swept_keys
+
+NONE = "–"
+"""What is not known."""
+REPORT = "report.md"
+_STYLES = {"FINISHED": "green", "STOPPED": "yellow", "FAILED": "red", "RUNNING": "cyan"}
+_BEST = ("win_rate", "safety_score")
+"""Shown with intervals, the highest value set off."""
+_FIRST_TO_GO = ("new tasks", "over-refusal", "unsafe kept", "utility", "ASR prefill", "ASR direct")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table as texts, column by column. `left`: columns that say what a row is; `best`: (row, column) to set off."""
+
+    columns: Mapping[str, tuple[str, ...]]
+    left: int
+    best: frozenset[tuple[int, str]]
+
+    @property
+    def width(self) -> int:
+        """Characters in a terminal, with one between columns."""
+        lines = [[*_in_lines(name).split("\n"), *(part for cell in cells for part in cell.split("\n"))] for name, cells in self]
+        return sum(max(map(len, column)) + 1 for column in lines)
+
+    def __iter__(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+        return iter(self.columns.items())
+
+    def without(self, left_out: Sequence[str]) -> "Grid":
+        """The grid without these columns."""
+        return replace(self, columns={name: cells for name, cells in self if name not in left_out})
+
+
+def result_table(rows: Sequence[TrialRow], width: int | None = None) -> Table:
+    """A row for each trial, or mean over seeds, ordered by swept setting; the best win rate and safety score are bold.
+
+    Columns that `width` characters have no room for are left out, the least important first, and named below.
+    """
+    grid, left_out = fitting(make_grid(rows), width)
+    caption = f"No room here for {', '.join(left_out)}: see {REPORT}." if left_out else None
+    gap = int(width is None or grid.width + len(grid.columns) <= width)  # the box itself puts one space between columns
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, gap, 0, 0), show_edge=False, caption=caption, caption_justify="left")
+    for place, (name, _) in enumerate(grid):
+        known = place < grid.left
+        table.add_column(_in_lines(name), justify="left" if known else "right", no_wrap=not known)
+    cells_by_column = [[_styled(grid, name, row, cell) for row, cell in enumerate(cells)] for name, cells in grid]
+    for line in zip(*cells_by_column, strict=True):
+        table.add_row(*line)
+    return table
+
+
+def markdown_table(rows: Sequence[TrialRow]) -> str:
+    """The same table in Markdown, with all columns."""
+    grid = make_grid(rows)
+    columns = [
+        (name, "---" if place < grid.left else "---:", *(_marked(grid, name, row, cell) for row, cell in enumerate(cells)))
+        for place, (name, cells) in enumerate(grid)
+    ]
+    return "".join(f"| {' | '.join(line)} |\n" for line in zip(*columns, strict=True))
+
+
+def make_grid(rows: Sequence[TrialRow]) -> Grid:
+    """The cells of both tables; columns that no row fills are left out."""
+    rows = in_order(rows)
+    columns = {short: [_setting(row.swept.get(key)) for row in rows] for key, short in short_names(swept_keys(rows)).items()}
+    columns["status"] = [row.status.lower().replace(", ", ",\n") for row in rows]
+    columns |= _seed_column(rows)
+    left = len(columns)
+    columns |= {_title(name): [with_interval(row.metrics, name) for row in rows] for name in _BEST}
+    for name in (*suites(rows), "over_refusal", "utility", "new_tasks"):
+        columns[_title(name)] = [_share(row.metrics.get(name)) for row in rows]
+    columns["unsafe kept"] = [_share(row.unsafe_selected) for row in rows]
+    shown = {name: tuple(cells) for name, cells in columns.items() if name == "status" or any(cell != NONE for cell in cells)}
+    best = {(row, _title(name)) for name in _BEST for row in _best_rows(rows, name)}
+    return Grid(shown, left, frozenset(best))
+
+
+def fitting(grid: Grid, width: int | None) -> tuple[Grid, list[str]]:
+    """The grid without the columns that must go to fit the width, and their names."""
+    left_out: list[str] = []
+    for name in _FIRST_TO_GO:
+        if width is None or grid.without(left_out).width <= width:
+            break
+        left_out += [name] if name in grid.columns else []
+    return grid.without(left_out), left_out
+
+
+def in_order(rows: Sequence[TrialRow]) -> list[TrialRow]:
+    """By swept settings, numbers by size, then by seed."""
+    keys = swept_keys(rows)
+    return sorted(rows, key=lambda row: ([_rank(row.swept.get(key)) for key in keys], row.seed or 0, row.trial))
+
+
+def short_names(keys: Sequence[str]) -> dict[str, str]:
+    """The last part of each dotted name, the section for a `.name`, or all of it where two would be alike."""
+    short = {key: key.removesuffix(".name") if key.endswith(".name") else key.rpartition(".")[2] for key in keys}
+    return {key: name if list(short.values()).count(name) == 1 else key for key, name in short.items()}
+
+
+def with_interval(metrics: Mapping[str, float], name: str) -> str:
+    """`0.52 [.45, .59]`, or the bare value where no interval is known."""
+    low, high = metrics.get(f"{name}_low"), metrics.get(f"{name}_high")
+    value = _share(metrics.get(name))
+    if low is None or high is None or value == NONE:
+        return value
+    return f"{value} [{', '.join(f'{end:.2f}'.removeprefix('0') for end in (low, high))}]"
+
+
+def print_report(folder: Path, console: Console) -> None:
+    """Print the tables of a sweep's folder from its `summary.csv` and write them to `report.md` beside it.
+
+    Raises DataError if there is no summary.
+    """
+    if not (folder / SUMMARY).is_file():
+        raise DataError(f"{folder}: has no {SUMMARY}. Name a sweep's folder, STORAGE/NAME; it is there once a trial has ended.")
+    rows = read_summary(folder / SUMMARY)
+    question, means = question_of(folder), aggregate(rows)
+    several = len(means) < len(rows)
+    if question:
+        console.print(escape(question), style="italic")
+    console.print(result_table(means if several else rows, console.width))
+    for note in _notes(rows, several):
+        console.print(escape(note), style="dim", highlight=False, soft_wrap=True)
+    for row in rows:
+        if row.error:
+            console.print(
+                f"[red]{escape(row.trial)}[/] {row.status.lower()}: {escape(row.error)}", highlight=False, soft_wrap=True
+            )
+    write_text(folder / REPORT, markdown_report(folder.absolute().name, question, rows))
+
+
+def markdown_report(name: str, question: str, rows: Sequence[TrialRow]) -> str:
+    """The page: question, means over seeds where there are several, every trial, errors."""
+    means = aggregate(rows)
+    several = len(means) < len(rows)
+    parts = [f"# {name}", question]
+    if several:
+        parts += ["## Means over seeds", markdown_table(means), "## Trials"]
+    parts += [markdown_table(rows), *_notes(rows, several)]
+    errors = [f"- `{row.trial}` {row.status.lower()}: {row.error}" for row in rows if row.error]
+    parts += ["## Errors", "\n".join(errors)] if errors else []
+    return "\n\n".join(part.strip() for part in parts if part.strip()) + "\n"
+
+
+def question_of(folder: Path) -> str:
+    """The sweep's question, from its `sweep.yaml`; empty if there is none."""
+    path = folder / "sweep.yaml"
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
+    except yaml.YAMLError as error:
+        raise DataError(f"{path}: is no YAML ({error}).") from error
+    question = raw.get("question") if isinstance(raw, dict) else None
+    return question.strip() if isinstance(question, str) else ""
+
+
+def _notes(rows: Sequence[TrialRow], several: bool) -> list[str]:
+    if not rows:
+        return ["No trial has ended yet."]
+    notes = ["Rates lie between 0 and 1; ASR: attack success rate, lower is safer; [ ]: 95 % interval over prompts."]
+    if several:
+        notes.append(HOW)
+    if any(row.status == "STOPPED" for row in rows):
+        notes.append("A stopped trial's scores are those after its last epoch, on the prompts of that scoring.")
+    return notes
+
+
+def _seed_column(rows: Sequence[TrialRow]) -> dict[str, list[str]]:
+    if any(row.seeds > 1 for row in rows):
+        return {"seeds": [str(row.seeds) for row in rows]}
+    several = len({row.seed for row in rows}) > 1
+    return {"seed": [str(row.seed) for row in rows]} if several else {}
+
+
+def _best_rows(rows: Sequence[TrialRow], name: str) -> list[int]:
+    """Of those that ran to their end: others were scored on fewer prompts, after fewer epochs."""
+    known = {place: row.metrics[name] for place, row in enumerate(rows) if name in row.metrics and "FINISHED" in row.status}
+    best = max(known.values(), default=None)
+    return [place for place, value in known.items() if value == best] if len(set(known.values())) > 1 else []
+
+
+def _title(name: str) -> str:
+    """A metric's name for people."""
+    if name.startswith("asr_"):
+        return f"ASR {name.removeprefix('asr_')}"
+    return name.replace("_", "-" if name == "over_refusal" else " ")
+
+
+def _in_lines(title: str) -> str:
+    return title.replace(" ", "\n", 1).replace("-", "-\n", 1)
+
+
+def _styled(grid: Grid, name: str, row: int, cell: str) -> str:
+    if name == "status":
+        return f"[{_STYLES.get(cell.upper(), 'yellow')}]{cell}[/]"
+    return f"[bold]{escape(cell)}[/]" if (row, name) in grid.best else escape(cell)
+
+
+def _marked(grid: Grid, name: str, row: int, cell: str) -> str:
+    text = cell.replace("|", "\\|").replace("\n", " ")
+    return f"**{text}**" if (row, name) in grid.best else text
+
+
+def _share(value: float | None) -> str:
+    return NONE if value is None else f"{value:.2f}"
+
+
+def _setting(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    return NONE if value is None else str(value)
+
+
+def _rank(value: Any) -> tuple[int, float, str]:
+    """Unset first, then numbers by size, then texts."""
+    if value is None:
+        return 0, 0.0, ""
+    return (1, float(value), "") if isinstance(value, int | float) else (2, 0.0, str(value))
