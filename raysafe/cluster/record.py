@@ -6,31 +6,26 @@ Tune's snapshots.
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Sequence
 from queue import Empty, SimpleQueue
 from typing import Any
 
 import ray
-import yaml
 from ray.tune import Callback
 
-from raysafe.artifacts import Store, plain, write_text
+from raysafe.artifacts import write_text
 from raysafe.cluster.desk import Event, JobState
 from raysafe.cluster.groups import Groups
+from raysafe.cluster.tracked import TrackedRuns
+from raysafe.cluster.trial_record import TrialRecord
 from raysafe.cluster.tuning import TrialTask
-from raysafe.config import SweepConfig, TrialPlan
-from raysafe.report.live import LiveTable, TrialState
-from raysafe.report.summary import TrialRow, write_summary
-from raysafe.stages import History
-from raysafe.tracking.base import DatasetSpec, EndStatus, RunSpec, Tracker
+from raysafe.config import SweepConfig
+from raysafe.report.live import LiveTable
+from raysafe.report.summary import SUMMARY, TrialRow, write_summary
+from raysafe.tracking.base import EndStatus, Tracker
 
 POLL_S = 0.3
-PENDING, RUNNING = "PENDING", "RUNNING"
-FINISHED: EndStatus = "FINISHED"
-STOPPED: EndStatus = "STOPPED"
-FAILED: EndStatus = "FAILED"
+_ENDS: dict[str, EndStatus] = {"FINISHED": "FINISHED", "STOPPED": "STOPPED", "FAILED": "FAILED"}
 
 
 class TuneCallback(Callback):
@@ -38,6 +33,10 @@ class TuneCallback(Callback):
 
     def __init__(self, told: "SimpleQueue[tuple[str, int]]") -> None:
         self.told = told
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune writes its callbacks into a snapshot that nobody restores; a queue can't go there."""
+        return {"told": None}
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Tune's hook."""
@@ -52,48 +51,101 @@ class TuneCallback(Callback):
         self.told.put(("error", trial.config["index"]))
 
 
-@dataclass
-class TrialRecord:
-    """What is known of one trial so far. `run` is the tracker's run."""
-
-    plan: TrialPlan
-    folder: Path
-    status: str = PENDING
-    run: str = ""
-    stage: str = ""
-    epoch: int = 0
-    started: float = 0.0
-    ended: float = 0.0
-    last: dict[str, float] = field(default_factory=dict)
-    result: dict[str, Any] = field(default_factory=dict)
-    error: str = ""
-    seen_rows: bool = False
-
-    @property
-    def seconds(self) -> float:
-        """Wall time so far."""
-        return (self.ended or time.time()) - self.started if self.started else 0.0
-
-
 class SweepRecord:
-    """Use as a context manager around `run_tune`; afterwards `trials` holds how every trial ended."""
+    """Use as a context manager around `run_tune`; afterwards `trials` holds how every trial ended.
 
-    def __init__(self, sweep: SweepConfig, tasks: Sequence[TrialTask], groups: Groups, tracker: Tracker, live: LiveTable) -> None:
-        self.sweep, self.groups, self.tracker, self.live = sweep, groups, tracker, live
-        self.folder = tasks[0].folder.parent.parent
-        self.tasks = list(tasks)
+    kept: rows of trials that had ended before this run of the sweep; they stay in the summary.
+    """
+
+    def __init__(self, sweep: SweepConfig, tasks: Sequence[TrialTask], groups: Groups, kept: Sequence[TrialRow] = ()) -> None:
+        self.sweep, self.groups, self.tasks = sweep, groups, list(tasks)
+        self.kept = {row.trial: row for row in kept}
+        self.folder = self.tasks[0].folder.parent.parent
         self.trials = [TrialRecord(task.plan, task.folder) for task in tasks]
         self.told: SimpleQueue[tuple[str, int]] = SimpleQueue()
         self.callback = TuneCallback(self.told)
-        self.stage_runs: dict[str, str] = {}
-        self.stages: dict[str, Event] = {}
-        self.parent = ""
+        self._by_name = {trial.plan.name: trial for trial in self.trials}
+        self._stages: dict[str, Event] = {}
         self._seen = 0
+
+    def poll(self, runs: TrackedRuns) -> None:
+        """Take in all that has happened since the last call."""
+        for event in ray.get(self.groups.desk.events.remote(self._seen)):
+            self._seen += 1
+            self._on_event(event, runs)
+        changed = False
+        while (told := self._next_told()) is not None:
+            changed |= self._on_tune(*told, runs)
+        if changed:
+            write_summary(self.folder / SUMMARY, self.rows())
+
+    def _next_told(self) -> tuple[str, int] | None:
+        try:
+            return self.told.get_nowait()
+        except Empty:
+            return None
+
+    def rows(self) -> list[TrialRow]:
+        """Lines of the trials that have ended, in the sweep's order."""
+        ended = self.kept | {trial.plan.name: trial.row() for trial in self.trials if trial.ended}
+        return [ended[plan.name] for plan in self.sweep.trials if plan.name in ended]
+
+    def status(self) -> EndStatus:
+        """How the sweep as a whole stands."""
+        if any(not trial.ended for trial in self.trials):
+            return "INTERRUPTED"
+        return "FAILED" if any(trial.status == "FAILED" for trial in self.trials) else "FINISHED"
+
+    def stages_line(self) -> str:
+        """Shared stages made and running."""
+        shared = [event for event in self._stages.values() if event.shared]
+        running = [event.label for event in shared if event.state is JobState.RUNNING]
+        made = sum(event.state is JobState.DONE for event in shared)
+        return f"shared stages: {made} made" + (f", running: {', '.join(running)}" if running else "")
+
+    def _on_event(self, event: Event, runs: TrackedRuns) -> None:
+        self._stages[event.job] = event
+        wanting = [self._by_name[name] for name in event.trials if name in self._by_name]
+        for trial in wanting:
+            if event.state is JobState.RUNNING:
+                trial.stage = event.label
+            if not event.shared and event.step is not None and event.metrics is not None:
+                runs.trial_row(trial, event.label, event.step, event.metrics)
+        if event.shared:
+            runs.stage_event(event)
+
+    def _on_tune(self, what: str, index: int, runs: TrackedRuns) -> bool:
+        trial = self.trials[index]
+        if what == "start":
+            if not trial.started:
+                trial.status, trial.started = "RUNNING", time.time()
+                runs.start_trial(trial, self.tasks[index].inputs)
+            return False
+        ray.get(self.groups.desk.halt.remote(trial.plan.name))
+        trial.result = ray.get(self.groups.desk.result.remote(trial.plan.name)) or {}
+        trial.ended = time.time()
+        trial.error = trial.result.get("error", "")
+        if what == "error" or trial.error:
+            trial.status = "FAILED"
+            trial.error = trial.error or f"the trial's driver failed; see {self.folder.parent / 'ray'}"
+            write_text(trial.folder / "error.txt", trial.error + "\n")
+        else:
+            trial.status = "FINISHED" if "metrics" in trial.result else "STOPPED"
+        runs.end_trial(trial, _ENDS[trial.status])
+        return True
+
+
+class Recorder:
+    """Runs a record's `poll` in a thread of its own while Tune has the main one."""
+
+    def __init__(self, record: SweepRecord, tracker: Tracker, live: LiveTable) -> None:
+        self.record, self.live = record, live
+        self.runs = TrackedRuns(tracker, record.groups.store)
         self._over = threading.Event()
         self._problem: BaseException | None = None
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
-    def __enter__(self) -> "SweepRecord":
+    def __enter__(self) -> "Recorder":
         self._thread.start()
         return self
 
@@ -105,214 +157,22 @@ class SweepRecord:
 
     def _watch(self) -> None:
         try:
-            self._start_parent()
-            while not self._over.is_set():
-                self._poll()
-                self._over.wait(POLL_S)
-            self._poll()
-            self._end_parent()
+            self._record()
         except BaseException as problem:  # handed to the main thread, which is in Tune now
             self._problem = problem
 
-    def _start_parent(self) -> None:
-        name, tags = self.sweep.name, {"raysafe.question": self.sweep.question}
-        self.parent = self.tracker.start(RunSpec("sweep", name, name, params={"trials": len(self.trials)}, tags=tags))
-        self.tracker.artifact(self.parent, self.folder / "sweep.yaml")
+    def _record(self) -> None:
+        record, runs = self.record, self.runs
+        runs.start_sweep(record.sweep.name, record.sweep.question, len(record.sweep.trials), record.folder)
+        while not self._over.is_set():
+            self._step()
+            self._over.wait(POLL_S)
+        self._step()
+        for trial in record.trials:
+            if trial.run and not trial.ended:
+                runs.tracker.end(trial.run, "INTERRUPTED")
+        runs.end_sweep(record.status(), record.folder)
 
-    def _end_parent(self) -> None:
-        open_trials = [trial for trial in self.trials if trial.status in (PENDING, RUNNING)]
-        for trial in open_trials:
-            if trial.run:
-                self.tracker.end(trial.run, "INTERRUPTED")
-        self.tracker.artifact(self.parent, self.folder / "summary.csv")
-        failed = any(trial.status == FAILED for trial in self.trials)
-        self.tracker.end(self.parent, "INTERRUPTED" if open_trials else "FAILED" if failed else "FINISHED")
-
-    def _poll(self) -> None:
-        changed = False
-        for event in ray.get(self.groups.desk.events.remote(self._seen)):
-            self._seen += 1
-            self._on_event(event)
-        while True:
-            try:
-                what, index = self.told.get_nowait()
-            except Empty:
-                break
-            changed |= self._on_tune(what, self.trials[index])
-        if changed:
-            write_summary(self.folder / "summary.csv", [trial_row(trial) for trial in self.trials if trial.ended])
-        self.live.update([trial_state(trial) for trial in self.trials], self._stages_line())
-
-    def _on_tune(self, what: str, trial: TrialRecord) -> bool:
-        if what == "start":
-            if not trial.started:
-                trial.status, trial.started = RUNNING, time.time()
-                self._start_trial(trial)
-            return False
-        ray.get(self.groups.desk.halt.remote(trial.plan.name))
-        trial.result = ray.get(self.groups.desk.result.remote(trial.plan.name)) or {}
-        trial.ended = time.time()
-        trial.error = trial.result.get("error", "")
-        if what == "error" or trial.error:
-            trial.status = FAILED
-            trial.error = trial.error or "the trial's driver failed; see the sweep's `ray` folder"
-            write_text(trial.folder / "error.txt", trial.error + "\n")
-        else:
-            trial.status = FINISHED if "metrics" in trial.result else STOPPED
-        self._end_trial(trial)
-        return True
-
-    def _start_trial(self, trial: TrialRecord) -> None:
-        config = trial.plan.config
-        params, name = {**dotted(plain(config)), **trial.plan.swept}, trial.plan.name
-        trial.run = self.tracker.start(RunSpec("trial", name, name, self.parent, params))
-        text = yaml.safe_dump(plain(config), sort_keys=False)
-        write_text(trial.folder / "config.yaml", text)
-        self.tracker.artifact(trial.run, trial.folder / "config.yaml")
-        inputs = self.tasks[self.trials.index(trial)].inputs
-        for role, data in inputs.data().items():
-            self.tracker.dataset(trial.run, DatasetSpec(role, data.path, data.fingerprint, role))
-
-    def _end_trial(self, trial: TrialRecord) -> None:
-        for label, shared, kind, key in trial.result.get("used", []):
-            self._backfill(trial, label, shared, kind, key)
-        if "metrics" in trial.result:
-            final = {f"eval/{name}": value for name, value in flat_metrics(trial.result["metrics"]).items()}
-            final |= {"selected_rows": float(trial.result["selected_rows"])}
-            if trial.result["unsafe_selected"] is not None:
-                final["unsafe_selected"] = trial.result["unsafe_selected"]
-            self.tracker.log(trial.run, int(trial.last.get("step", 0)) + 1, final)
-        selection = trial.folder / "selection.parquet"
-        if selection.exists():
-            self.tracker.artifact(trial.run, selection)
-        self.tracker.end(trial.run, trial.status, trial.error)
-
-    def _backfill(self, trial: TrialRecord, label: str, shared: bool, kind: str, key: str) -> None:
-        """Rows of stages that were there before this sweep began (or went on) are told from their artifacts."""
-        artifact = Store(self.groups.store.root.parent).artifact(kind, key)
-        job = f"{kind}-{key}"
-        if shared and job not in self.stage_runs:
-            run = self._stage_run(job, label, reused=True)
-        elif not shared and label == "train" and not trial.seen_rows:
-            run = trial.run
-        else:
-            return
-        for step, metrics in History.of(artifact):
-            self.tracker.log(run, step, metrics)
-            if not shared:
-                trial.epoch = int(metrics.get("epoch", trial.epoch))
-                trial.last = {"step": step, **metrics}
-        if shared:
-            self._end_stage(run, artifact.folder)
-
-    def _on_event(self, event: Event) -> None:
-        wanting = [trial for trial in self.trials if trial.plan.name in event.trials]
-        self.stages[event.job] = event
-        if event.step is not None and event.metrics is not None:
-            self._on_row(event, wanting)
-            return
-        for trial in wanting:
-            trial.stage = event.label
-        if event.shared and event.state is JobState.RUNNING and event.job not in self.stage_runs:
-            self._stage_run(event.job, event.label)
-        if event.shared and event.state.ended and event.job in self.stage_runs:
-            kind, _, key = event.job.rpartition("-")
-            if event.state is JobState.DONE:
-                self._end_stage(self.stage_runs[event.job], self.groups.store.artifact(kind, key).folder)
-            else:
-                self.tracker.end(self.stage_runs[event.job], "FAILED" if event.state is JobState.FAILED else "STOPPED")
-
-    def _on_row(self, event: Event, wanting: Sequence[TrialRecord]) -> None:
-        assert event.step is not None and event.metrics is not None
-        if event.shared:
-            if event.job in self.stage_runs:
-                self.tracker.log(self.stage_runs[event.job], event.step, event.metrics)
-            return
-        for trial in wanting:
-            if not trial.run:
-                continue
-            self.tracker.log(trial.run, event.step, {k: v for k, v in event.metrics.items() if k != "epoch"} | _epoch(event))
-            if event.label == "train":
-                trial.seen_rows = True
-                trial.epoch = int(event.metrics.get("epoch", trial.epoch))
-                trial.last = {"step": event.step, **event.metrics}
-
-    def _stage_run(self, job: str, label: str, reused: bool = False) -> str:
-        key = job.rpartition("-")[2]
-        tags = {"raysafe.reused": "true"} if reused else {}
-        spec = RunSpec("stage", key, f"{label} {key[:8]}", self.parent, tags=tags, stage=label)
-        self.stage_runs[job] = self.tracker.start(spec)
-        return self.stage_runs[job]
-
-    def _end_stage(self, run: str, folder: Path) -> None:
-        for name in ("manifest.json", "ranking.parquet", "scores.json"):
-            if (folder / name).exists():
-                self.tracker.artifact(run, folder / name)
-        self.tracker.end(run, "FINISHED")
-
-    def _stages_line(self) -> str:
-        shared = [event for event in self.stages.values() if event.shared]
-        running = [event.label for event in shared if event.state is JobState.RUNNING]
-        made = sum(event.state is JobState.DONE for event in shared)
-        return f"shared stages: {made} made" + (f", running: {', '.join(running)}" if running else "")
-
-
-def _epoch(event: Event) -> dict[str, float]:
-    return {"epoch": event.metrics["epoch"]} if event.metrics and "epoch" in event.metrics else {}
-
-
-def dotted(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested plain values as dotted keys; lists stay values."""
-    if not isinstance(value, Mapping):
-        return {prefix: value}
-    return {k: v for name, item in value.items() for k, v in dotted(item, f"{prefix}.{name}" if prefix else str(name)).items()}
-
-
-def flat_metrics(metrics: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """name, name_low, name_high of plain rates."""
-    return {
-        f"{name}{suffix}": rate[key]
-        for name, rate in metrics.items()
-        for key, suffix in (("value", ""), ("low", "_low"), ("high", "_high"))
-    }
-
-
-def current_metrics(trial: TrialRecord) -> dict[str, float]:
-    """The final scores, or the last ones after an epoch for a trial that was stopped or still runs."""
-    if "metrics" in trial.result:
-        return flat_metrics(trial.result["metrics"])
-    return {name.removeprefix("eval/"): value for name, value in trial.last.items() if name.startswith("eval/")}
-
-
-def trial_row(trial: TrialRecord) -> TrialRow:
-    """The trial's line of `summary.csv`."""
-    return TrialRow(
-        trial=trial.plan.name,
-        status=trial.status,
-        seed=trial.plan.config.seed,
-        swept=dict(trial.plan.swept),
-        metrics=current_metrics(trial),
-        selected_rows=trial.result.get("selected_rows"),
-        unsafe_selected=trial.result.get("unsafe_selected"),
-        epochs=trial.epoch,
-        wall_s=round(trial.seconds, 2),
-        error=trial.error.splitlines()[0] if trial.error else "",
-    )
-
-
-def trial_state(trial: TrialRecord) -> TrialState:
-    """The trial's line of the live table."""
-    metrics = current_metrics(trial)
-    return TrialState(
-        name=trial.plan.name,
-        status=trial.status,
-        stage=trial.stage if trial.status == RUNNING else "",
-        epoch=trial.epoch,
-        epochs=trial.plan.config.training.epochs,
-        win_rate=metrics.get("win_rate"),
-        safety_score=metrics.get("safety_score"),
-        seconds=trial.seconds,
-        note=trial.error.splitlines()[0] if trial.error else "",
-    )
-
-
+    def _step(self) -> None:
+        self.record.poll(self.runs)
+        self.live.update([trial.state() for trial in self.record.trials], self.record.stages_line())

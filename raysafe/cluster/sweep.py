@@ -13,12 +13,13 @@ from rich.console import Console
 
 from raysafe.artifacts import Store, fingerprint, plain, write_text
 from raysafe.cluster.groups import Groups, connect, worker_groups
-from raysafe.cluster.record import FAILED, SweepRecord
+from raysafe.cluster.record import Recorder, SweepRecord
 from raysafe.cluster.tuning import TrialTask, run_tune
 from raysafe.config import SweepConfig
 from raysafe.errors import ConfigError
 from raysafe.inputs import find_inputs
 from raysafe.report.live import LiveTable
+from raysafe.report.summary import SUMMARY, TrialRow, read_summary
 from raysafe.tracking.mlflow import MlflowTracker, store_uri
 
 STORAGE = "runs"
@@ -54,13 +55,30 @@ def run_sweep(sweep: SweepConfig, options: RunOptions | None = None, console: Co
     store = Store(options.storage)
     tasks = [TrialTask(plan, find_inputs(plan.config, store), folder / "trials" / plan.name) for plan in sweep.trials]
     claim(sweep, tasks, folder, options.resume)
+    kept = ended_before(folder) if options.resume else []
+    open_tasks = [task for task in tasks if task.plan.name not in {row.trial for row in kept}]
     uri = options.tracking_uri or store_uri(options.storage.absolute())
+    failed = run_open(sweep, open_tasks, kept, replace(options, tracking_uri=uri), console) if open_tasks else False
+    return SweepResult(int(failed), folder, uri)
+
+
+def run_open(
+    sweep: SweepConfig, tasks: list[TrialTask], kept: list[TrialRow], options: RunOptions, console: Console
+) -> bool:
+    """Run the trials that have not ended yet; whether one of them failed."""
     with ray_session(options.address), worker_groups(options.storage, sweep.resources) as groups:
-        tracker = MlflowTracker(uri, sweep.name)
-        with LiveTable(console) as live, SweepRecord(sweep, tasks, groups, tracker, live) as record:
+        tracker = MlflowTracker(str(options.tracking_uri), sweep.name)
+        record = SweepRecord(sweep, tasks, groups, kept)
+        with LiveTable(console) as live, Recorder(record, tracker, live):
             run_tune(sweep, tasks, groups, record.callback)
-    code = int(any(trial.status == FAILED for trial in record.trials))
-    return SweepResult(code, folder, uri)
+    return any(trial.status == "FAILED" for trial in record.trials)
+
+
+def ended_before(folder: Path) -> list[TrialRow]:
+    """Trials of an earlier run of the sweep that need not be run again: finished ones and those stopped by the scheduler."""
+    if not (folder / SUMMARY).exists():
+        return []
+    return [row for row in read_summary(folder / SUMMARY) if row.status in ("FINISHED", "STOPPED")]
 
 
 def claim(sweep: SweepConfig, tasks: list[TrialTask], folder: Path, resume: bool) -> None:
