@@ -189,6 +189,7 @@ def make_trial(raw: Mapping[str, Any], seed: int, workers: int, problems: list[s
     if len(problems) > before:
         return None
     names = {key: raw.get(key, {}).get("name", default) for key, (_, default) in _NAMED_SECTIONS.items()}
+    names = {key: name if isinstance(name, str) else repr(name) for key, name in names.items()}
     raw = merged(_defaults(raw, names), raw)
     raw["sandbox"] = {"seed": seed, **raw.get("sandbox", {})}  # each seed its own world, unless the file names one
     parts: dict[str, Any] = {
@@ -227,6 +228,8 @@ def _defaults(raw: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any
 
 def _impossible(trial: TrialConfig, workers: int) -> Iterable[str]:
     batches = [("training", trial.training.batch_size, trial.training.accumulation)]
+    if any("proxy" in models for models in trial.objective.frozen_models.values()):
+        batches += [("proxy", trial.proxy.batch_size, trial.proxy.accumulation)]
     if isinstance(trial.selector, Seal):
         accumulation = trial.selector.accumulation
         batches += [("selector", trial.selector.batch_size, accumulation)]
