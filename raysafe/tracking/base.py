@@ -15,7 +15,7 @@ EndStatus = Literal["FINISHED", "STOPPED", "FAILED", "INTERRUPTED"]
 """STOPPED: ended early by the scheduler. INTERRUPTED: to be gone on with."""
 MAX_TEXT = 6000
 """Characters of a parameter or tag that are kept; MLflow would cut a parameter there without a word."""
-_USER_INFO = re.compile(r"(https?://)[^/@\s]+@|(\w+://)[^/@\s:]*:[^/@\s]*@")
+_USER_INFO = re.compile(r"\b(https?://)[^/@\s]+@|\b(\w+://)[^/@\s:]*:[^/@\s]*@")
 
 
 @dataclass(frozen=True)

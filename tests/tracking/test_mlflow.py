@@ -83,7 +83,7 @@ def test_a_file_that_is_no_database_is_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(RaysafeError, match=r"could not be opened: file is not a database\. Check") as caught:
         MlflowTracker(store_uri(tmp_path), "s")
     assert caught.value.__cause__ is not None
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 30
 
 
 def test_a_server_that_does_not_answer_is_told_within_seconds_and_without_its_password() -> None:
@@ -91,7 +91,7 @@ def test_a_server_that_does_not_answer_is_told_within_seconds_and_without_its_pa
     with pytest.raises(RaysafeError, match="Check that the server of --tracking-uri answers") as caught:
         MlflowTracker("http://me:secret@127.0.0.1:9", "s")
     assert "secret" not in str(caught.value)
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 60
 
 
 def test_an_unknown_run_is_a_raysafe_error(mlflow_tracker: MlflowTracker) -> None:
