@@ -12,7 +12,8 @@ from raysafe.data.tokens import TokenRow
 
 LLAMA3 = (
     "{{ bos_token }}{% for m in messages %}{{ '<|start_header_id|>' + m['role'] + '<|end_header_id|>\n\n' + m['content'] "
-    "+ '<|eot_id|>' }}{% endfor %}{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}"
+    "+ '<|eot_id|>' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}"
 )
 CHATML = (
     "{% if messages[0]['role'] != 'system' %}{{ '<|im_start|>system\nYou help.<|im_end|>\n' }}{% endif %}"
@@ -35,7 +36,9 @@ SPECIAL = [
     "<s>", "</s>", "<pad>", "<|eot_id|>", "<|start_header_id|>", "<|end_header_id|>", "<|im_start|>", "<|im_end|>",
     "<start_of_turn>", "<end_of_turn>", "[INST]", "[/INST]",
 ]  # fmt: skip
-SENTENCES = ("How do I open the box?", "Sure, here is how: first open the lid.", "I cannot help with that.", "a\n\n\n\nb\n\n\n\nc")
+SENTENCES = (
+    "How do I open the box?", "Sure, here is how: first open the lid.", "I cannot help with that.", "a\n\n\n\nb\n\n\n\nc",
+)  # fmt: skip
 
 
 @lru_cache

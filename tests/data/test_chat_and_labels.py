@@ -1,5 +1,7 @@
 """Chat templates of the common families on small real tokenizers; labels are the answer and its end of turn, exactly."""
 
+import json
+
 import pytest
 import tiny
 from hypothesis import given, settings
@@ -159,7 +161,10 @@ def test_a_pair_is_dropped_whole_where_one_answer_has_no_room():
     assert not kept and [row.index for row in dropped] == [2]
 
 
-@pytest.mark.parametrize(("prefix", "harmful"), [("Sure,", " here is how"), ("Sure, h", "ere is how"), ("Su", "re"), ("größ", "e 🙂")])
+GIVEN = [("Sure,", " here is how"), ("Sure, h", "ere is how"), ("Su", "re"), ("größ", "e 🙂")]
+
+
+@pytest.mark.parametrize(("prefix", "harmful"), GIVEN)
 def test_a_given_prefix_is_never_labelled_and_its_continuation_is_labelled_whole(family, prefix, harmful):
     """Also where prefix and continuation would merge into one token."""
     chat, row = tiny.chat(family), tiny.triple(prefix=prefix, harmful=harmful)
@@ -190,8 +195,6 @@ def test_a_folder_without_a_tokenizer_is_refused(tmp_path):
 
 
 def test_a_tokenizer_without_padding_pads_with_its_eos_token(tmp_path):
-    import json
-
     tiny.byte_tokenizer(tiny.LLAMA3).save_pretrained(tmp_path)
     path = tmp_path / "tokenizer_config.json"
     config = json.loads(path.read_text())

@@ -1,6 +1,7 @@
 """Content hashes and dataset fingerprints."""
 
 import dataclasses
+import hashlib
 
 import tiny
 
@@ -48,4 +49,4 @@ def test_prompt_hashes_leave_out_the_answer():
 
 def test_the_hash_of_a_row_is_what_it_was_in_released_rankings():
     """SHA-256 of [[["user", "a"]], "b"] as JSON: rankings on disk are keyed by it, so a change is a new format."""
-    assert content_hash(tiny.ask("a"), "b") == __import__("hashlib").sha256(b'[[["user", "a"]], "b"]').hexdigest()[:32]
+    assert content_hash(tiny.ask("a"), "b") == hashlib.sha256(b'[[["user", "a"]], "b"]').hexdigest()[:32]

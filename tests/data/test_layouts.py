@@ -66,7 +66,7 @@ def test_of_a_longer_conversation_the_last_answer_is_the_target():
         {"prompt": MESSAGES, "response": "an answer to an answer"},
         {"instruction": "a", "input": ["b"], "output": "c"},
         {"system_prompt": 3, "question": "a", "response": "b"},
-        {"messages": [{"role": "user", "content": "a"}, {"role": "prefix", "content": "b"}, {"role": "assistant", "content": "c"}]},
+        {"messages": [MESSAGES[0], {"role": "prefix", "content": "b"}, MESSAGES[1]]},
     ],
 )
 def test_a_malformed_row_is_refused_by_its_place(record):

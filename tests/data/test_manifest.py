@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 import tiny
 
-from raysafe.data.manifest import Ranking, Selection, keep_top
+from raysafe.data.manifest import COLUMNS, Ranking, Selection, keep_top
 from raysafe.errors import DataError
 
 ROWS = [tiny.example(i, response=f"answer {i}", unsafe=bool(i % 2)) for i in range(5)]
@@ -76,7 +76,7 @@ def test_the_unsafe_share_is_unknown_without_labels():
 
 def test_a_file_that_is_no_selection_is_refused(tmp_path):
     pd.DataFrame({"row": [0]}).to_parquet(tmp_path / "a.parquet")
-    pd.DataFrame({name: [0] for name in ("row", "content_hash", "score", "rank", "selected", "reason")}).to_parquet(tmp_path / "b.parquet")
+    pd.DataFrame({name: [0] for name in COLUMNS}).to_parquet(tmp_path / "b.parquet")
     (tmp_path / "c.parquet").write_text("no parquet")
     for name, reason in (("a", "lacks content_hash"), ("b", "data fingerprint"), ("c", "parquet"), ("none", "can't be read")):
         with pytest.raises(DataError, match=reason):

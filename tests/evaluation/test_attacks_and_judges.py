@@ -124,7 +124,7 @@ def test_phrases_knows_a_refusal_anywhere_in_the_answer(text):
     assert Phrases().refuses(text) and not Phrases().complies(PROMPTS[0], text)
 
 
-@pytest.mark.parametrize("text", ["You can not lose: take a box.", "Sure, here it is", "A scan of it", "as an aim", "unsorry"])
+@pytest.mark.parametrize("text", ["You can not lose: a box.", "Sure, here it is", "A scan of it", "as an aim", "unsorry"])
 def test_phrases_takes_no_other_sentence_for_a_refusal(text):
     assert not Phrases().refuses(text) and Phrases().complies(PROMPTS[0], text)
 

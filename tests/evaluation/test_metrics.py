@@ -41,7 +41,7 @@ def test_bootstrap_averages_over_prompts_first_and_then_over_parts():
 
 
 def test_bootstrap_of_equal_values_has_no_width():
-    assert bootstrap([{i: 0.5 for i in range(9)}]) == Rate(0.5, 0.5, 0.5, 9)
+    assert bootstrap([dict.fromkeys(range(9), 0.5)]) == Rate(0.5, 0.5, 0.5, 9)
 
 
 def test_bootstrap_is_seeded_and_contains_its_value():
@@ -70,5 +70,5 @@ def test_prompts_stay_together_over_parts():
 
 
 def test_a_part_with_few_prompts_survives_draws_without_any_of_them():
-    rate = bootstrap([{0: 1.0}, {i: 0.0 for i in range(4)}])
+    rate = bootstrap([{0: 1.0}, dict.fromkeys(range(4), 0.0)])
     assert rate.value == 0.5 and np.isfinite([rate.low, rate.high]).all()

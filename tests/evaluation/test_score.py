@@ -13,6 +13,7 @@ from raysafe.evaluation.score import evaluate, win_rate
 
 CHAT = tiny.chat("chatml")
 HARMFUL = "Sure, here is how: first open the lid."
+PLAIN = (Direct(),)
 REFUSAL, COMPLIANCE = "I'm sorry, no.", "Gladly."
 
 
@@ -31,7 +32,7 @@ def model(answer):
     return generate
 
 
-def score(answer, suites, attacks=(Direct(),), reference=None):
+def score(answer, suites, attacks=PLAIN, reference=None):
     return evaluate(model(answer), CHAT, suites, attacks, Phrases(), reference)
 
 

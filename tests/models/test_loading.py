@@ -20,6 +20,10 @@ def logits(model):
         return model.eval()(input_ids=IDS).logits
 
 
+def trainable(model):
+    return {name for name, p in model.named_parameters() if p.requires_grad}
+
+
 def both_refuse(path, match):
     with pytest.raises(DataError, match=match):
         check_model_folder(str(path))
@@ -59,8 +63,8 @@ def test_a_hub_name_is_not_looked_for_on_disk():
 
 def test_a_fresh_adapter_alone_is_trainable_and_changes_nothing_yet(model_folder):
     model = load_model(str(model_folder), lora=LORA)
-    trainable = {name for name, p in model.named_parameters() if p.requires_grad}
-    assert len(trainable) == 2 * 2 * 2 and all("lora_" in name for name in trainable)
+    names = trainable(model)
+    assert len(names) == 2 * 2 * 2 and all("lora_" in name for name in names)
     assert torch.equal(logits(model), logits(load_model(str(model_folder))))
 
 
@@ -95,7 +99,7 @@ def test_an_adapter_folder_survives_a_round_trip_on_its_base(model_folder, tmp_p
     check_model_folder(str(tmp_path / "adapter"))
     again = load_model(str(tmp_path / "adapter"))
     assert torch.equal(logits(again), logits(model)) and not torch.equal(logits(again), logits(load_model(str(model_folder))))
-    assert {n for n, p in again.named_parameters() if p.requires_grad} == {n for n, p in model.named_parameters() if p.requires_grad}
+    assert trainable(again) == trainable(model)
 
 
 def test_a_plain_copy_with_trained_parameters_is_the_trained_model_frozen(model_folder):

@@ -19,7 +19,8 @@ def tensor(values):
 def theta_step(theta, targets_safe, targets_finetune, weights, gamma, lr):
     """One SGD step of theta on the scalar model l(theta; z) = (theta - a_z)^2 / 2."""
     leaf = tensor(theta).requires_grad_()
-    rows = theta_losses((leaf - tensor(targets_safe)) ** 2 / 2, (leaf - tensor(targets_finetune)) ** 2 / 2, tensor(weights), gamma)
+    safe, finetune = ((leaf - tensor(targets)) ** 2 / 2 for targets in (targets_safe, targets_finetune))
+    rows = theta_losses(safe, finetune, tensor(weights), gamma)
     (rows["safe"].mean() + rows["finetune"].mean()).backward()
     return leaf.item() - lr * leaf.grad.item()
 

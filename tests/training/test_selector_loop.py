@@ -1,0 +1,154 @@
+"""SEAL's loop on the in-memory engine, on planted data: safe rows share a pattern, unsafe ones are noise."""
+
+import copy
+from dataclasses import replace
+
+import pytest
+import tiny
+import torch
+
+from raysafe.data.tokens import TokenRow
+from raysafe.errors import StageError
+from raysafe.selection.diagnostics import auc
+from raysafe.selection.seal import Seal
+from raysafe.settings import TrainingSettings
+from raysafe.training.context import local_context
+from raysafe.training.selector_loop import SelectorData, engine_settings, rank_rows, steps_per_epoch
+
+SEAL = Seal(gamma=0.1, lr=20.0, model_lr=1e-2, epochs=3, batch_size=4, safe_batch_size=4)
+
+
+def row(index, pattern):
+    """Safe rows continue counting, unsafe ones go on with what counting never gives."""
+    start = 2 + index % 10
+    ids = [start + i for i in range(5)] if pattern else [start, 39 - start % 7, start, 30 - index % 5, 38]
+    return TokenRow(index, tuple(ids), 1)
+
+
+def planted(count=14, total=16):
+    """Rows 0 and 5 of D were dropped by a filter, so that a row's index and its position differ."""
+    unsafe = torch.tensor([index % 2 == 1 for index in range(total)])
+    kept = [index for index in range(total) if index not in (0, 5)][:count]
+    finetune = [row(index, not unsafe[index]) for index in kept]
+    return SelectorData(finetune, [row(100 + i, True) for i in range(10)], total, unsafe, 0)
+
+
+def rank(seal, data=None, state=None, report=None, model=None):
+    told = []
+
+    def keep(step, metrics):
+        told.append({"step": step, **metrics})
+        return report(metrics) if report else False
+
+    model = model or tiny.llama()
+    omega = rank_rows(model, seal, data or planted(), engine_settings(seal, TrainingSettings()), 0, local_context(keep), state)
+    return omega, told, model.state_dict()
+
+
+@pytest.mark.parametrize("weights", ["softmax", "sigmoid"])
+def test_planted_unsafe_rows_sink(weights):
+    """All rows start equal, AUC 0.5; after training nearly every safe row stands above nearly every unsafe one."""
+    omega, told, _ = rank(replace(SEAL, weights=weights, lr=1.0))
+    assert told[-1]["selector/auc"] > 0.9
+    data = planted()
+    places = [row.index for row in data.finetune]
+    assert told[-1]["selector/auc"] == auc(omega[places], data.unsafe_N[places])
+
+
+def test_rows_that_were_dropped_are_indexed_round():
+    """With sigmoid weights a row moves only when it is visited: exactly the rows that are there, at their own index."""
+    omega, _, _ = rank(replace(SEAL, weights="sigmoid", epochs=1))
+    assert (omega != 0).nonzero().flatten().tolist() == [i for i in range(16) if i not in (0, 5)]
+    assert omega.shape == (16,) and omega.dtype == torch.float64
+
+
+def test_an_epoch_reports_losses_gamma_and_auc():
+    _, told, _ = rank(replace(SEAL, gamma=0.0, schedule="linear", increment=0.03))
+    assert [row["step"] for row in told] == [4, 8, 12] and [row["epoch"] for row in told] == [1, 2, 3]
+    assert [row["selector/gamma"] for row in told] == pytest.approx([0.0, 0.03, 0.06])
+    assert told[-1]["selector/safe_loss"] < told[0]["selector/safe_loss"] and told[0]["selector/finetune_loss"] > 0
+
+
+def test_without_labels_there_is_no_auc():
+    _, told, _ = rank(replace(SEAL, epochs=1), replace(planted(), unsafe_N=None))
+    assert "selector/auc" not in told[0]
+
+
+def test_labels_are_never_trained_on():
+    data = planted()
+    assert torch.equal(rank(SEAL, data)[0], rank(SEAL, replace(data, unsafe_N=~data.unsafe_N))[0])
+
+
+def other_finetune():
+    data = planted()
+    return replace(data, finetune=[replace(row, input_ids=row.input_ids[:1] + (20,) * 4) for row in data.finetune])
+
+
+def test_at_gamma_zero_the_fine_tuning_rows_leave_theta_alone():
+    seal = replace(SEAL, gamma=0.0, epochs=1)
+    (omega, _, theta), (other_omega, _, other_theta) = rank(seal), rank(seal, other_finetune())
+    for name, value in theta.items():
+        assert torch.equal(value, other_theta[name]), name
+    assert not torch.equal(omega, other_omega)
+
+
+def test_at_a_larger_gamma_they_move_it():
+    seal = replace(SEAL, gamma=0.1, epochs=1)
+    theta, other = rank(seal)[2], rank(seal, other_finetune())[2]
+    assert any(not torch.equal(value, other[name]) for name, value in theta.items())
+
+
+def test_batch_and_accumulation_make_one_trajectory():
+    """14 rows in batches of 4 leave a last step of 2 with filler rows."""
+    omega, told, theta = rank(SEAL)
+    again, retold, again_theta = rank(replace(SEAL, accumulation=2))
+    torch.testing.assert_close(again, omega, rtol=1e-4, atol=1e-4)
+    for one, other in zip(told, retold, strict=True):
+        assert other["selector/safe_loss"] == pytest.approx(one["selector/safe_loss"], rel=1e-5)
+    for name, value in theta.items():
+        torch.testing.assert_close(again_theta[name], value, rtol=0, atol=1e-4)
+
+
+def test_the_first_step_is_the_formulas():
+    """One step over all of D: w = 1 for every row, so omega = -lr (l_j / B - mean pull) with l of the untrained model."""
+    data = replace(planted(), finetune=[row(i, i % 2 == 0) for i in range(4)], total=4, unsafe_N=None)
+    seal = replace(SEAL, epochs=1, lr=1.0)
+    omega, _, _ = rank(seal, data)
+    from raysafe.models.log_probs import frozen_label_log_probs
+
+    values = frozen_label_log_probs(tiny.llama(), data.finetune, 0, 4)
+    losses = torch.stack([-value.double().mean() for value in values])
+    torch.testing.assert_close(omega, -(losses - losses.mean()) / 4, rtol=1e-5, atol=1e-6)
+
+
+def test_a_resumed_ranking_is_the_straight_one(tmp_path):
+    straight, told, theta = rank(SEAL)
+
+    def stop(metrics):
+        if metrics["epoch"] == 2:
+            raise RuntimeError("power cut")
+        return False
+
+    with pytest.raises(RuntimeError, match="power cut"):
+        rank(SEAL, state=tmp_path, report=stop)
+    resumed, again, again_theta = rank(SEAL, state=tmp_path, model=tiny.llama(seed=9))
+    assert torch.equal(resumed, straight) and again == told[2:]
+    assert all(torch.equal(value, again_theta[name]) for name, value in theta.items())
+
+
+def test_a_pass_is_over_all_of_d():
+    assert steps_per_epoch(SEAL, planted()) == 4 and steps_per_epoch(SEAL, planted(count=12)) == 3
+
+
+def test_a_loss_that_is_not_finite_stops_the_run():
+    model = copy.deepcopy(tiny.llama())
+    with torch.no_grad():
+        model.lm_head.weight.fill_(float("nan"))
+    with pytest.raises(StageError, match="selector step 1: the loss is not finite"):
+        rank(SEAL, model=model)
+
+
+def test_theta_trains_with_seals_own_settings_and_the_trials_engine():
+    settings = engine_settings(Seal(), TrainingSettings(zero_stage=2, precision="bf16", clip=0.3, lr=9.0))
+    assert (settings.lr, settings.betas, settings.batch_size, settings.epochs) == (1e-5, (0.9, 0.95), 64, 3)
+    assert (settings.zero_stage, settings.precision, settings.clip) == (2, "bf16", 0.3)
