@@ -34,7 +34,8 @@ def plain(value: Any, for_key: bool = False) -> Any:
     `for_key` leaves out fields with the metadata `OFF_KEY`: where something lies is no part of what it is.
     """
     if is_dataclass(value) and not isinstance(value, type):
-        named = {"name": value.name} if isinstance(getattr(type(value), "name", None), str) else {}
+        name = getattr(type(value), "name", None)
+        named = {"name": name} if isinstance(name, str) else {}
         kept = [item for item in fields(value) if not (for_key and item.metadata.get("off_key"))]
         return named | {item.name: plain(getattr(value, item.name), for_key) for item in kept}
     if isinstance(value, Mapping):
@@ -150,5 +151,3 @@ def folder_fingerprint(folder: Path) -> str:
             content = path.read_text(encoding="utf-8", errors="replace") if path.suffix == ".json" else stat.st_mtime_ns
             parts.append([path.name, stat.st_size, content])
     return fingerprint(parts)
-
-

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -24,7 +24,7 @@ class _Loader(yaml.SafeLoader):
 
 def _unique_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
     named = [key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]  # `<<: *other` may be overridden
-    keys = [loader.construct_object(key) for key in named]  # type: ignore[no-untyped-call]
+    keys = [loader.construct_object(key) for key in named]
     for key in keys:
         if keys.count(key) > 1:
             raise yaml.constructor.ConstructorError(None, None, f"the key `{key}` stands twice", node.start_mark)
@@ -84,8 +84,9 @@ def merged(beneath: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, An
     result = dict(beneath)
     for key, value in above.items():
         lower = result.get(key)
-        both = isinstance(lower, Mapping) and isinstance(value, Mapping)
-        result[key] = merged(lower, value) if both else value
+        if isinstance(lower, Mapping) and isinstance(value, Mapping):
+            value = merged(lower, value)
+        result[key] = value
     return result
 
 
@@ -106,7 +107,7 @@ def _dataclasses_in(kind: Any) -> Iterable[Any]:
         yield from _dataclasses_in(argument)
 
 
-def build(kind: type[T], raw: Any, key: str, problems: list[str]) -> T | None:
+def build(kind: Callable[..., T], raw: Any, key: str, problems: list[str]) -> T | None:
     """An object of the dataclass `kind` from plain values; problems are added to the list, in the user's words."""
     try:
         return _adapter(kind).validate_json(json.dumps(raw, default=str))

@@ -13,10 +13,11 @@ from raysafe.errors import ConfigError
 from raysafe.evaluation.metrics import Rate
 from raysafe.models.loading import check_model_folder
 from raysafe.plan import dry_run
+from raysafe.refs import ModelRef
 from raysafe.report.scores import score_table
 from raysafe.report.table import print_report
 from raysafe.settings import SANDBOX
-from raysafe.stages import EvaluateStage, ModelRef
+from raysafe.stages import EvaluateStage
 from raysafe.tracking.mlflow import store_uri
 from raysafe.tracking.ui import serve
 from raysafe.trial import base_model, evaluation_plan, rank_stage, reference_stage, run_trial

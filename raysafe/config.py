@@ -78,7 +78,7 @@ class _SweepSection:
     points: list[dict[str, Any]] = field(default_factory=list)
 
 
-_PLAIN_SECTIONS = {
+_PLAIN_SECTIONS: dict[str, Any] = {
     "model": ModelSettings,
     "data": DataSettings,
     "sandbox": World,
@@ -146,7 +146,7 @@ def _trials(
     if section.points and not section.grid:
         points = []
     points += section.points
-    plans = []
+    plans: list[TrialPlan] = []
     for seed, point in itertools.product(seeds, points):
         raw = copy.deepcopy(shared)
         for key, value in point.items():
@@ -192,9 +192,7 @@ def make_trial(raw: Mapping[str, Any], seed: int, workers: int, problems: list[s
     names = {key: name if isinstance(name, str) else repr(name) for key, name in names.items()}
     raw = merged(_defaults(raw, names), raw)
     raw["sandbox"] = {"seed": seed, **raw.get("sandbox", {})}  # each seed its own world, unless the file names one
-    parts: dict[str, Any] = {
-        key: build(kind, raw.get(key, {}), key, problems) for key, kind in _PLAIN_SECTIONS.items()  # type: ignore[var-annotated, arg-type]
-    }
+    parts: dict[str, Any] = {key: build(kind, raw.get(key, {}), key, problems) for key, kind in _PLAIN_SECTIONS.items()}
     for key, (table, _) in _NAMED_SECTIONS.items():
         parts[key] = _member(key, table, names[key], raw.get(key, {}), problems)
     if len(problems) > before:
@@ -238,6 +236,14 @@ def _impossible(trial: TrialConfig, workers: int) -> Iterable[str]:
         if rows % (workers * accumulation):
             label = "selector.safe_batch_size" if key == "selector.safe" else f"{key}.batch_size"
             yield f"`{label}`: got {rows}, but it takes a multiple of workers * accumulation = {workers * accumulation}"
+    if trial.data.align is None and trial.objective.alignment:
+        yield f"`data.align`: this key is needed, as the objective `{trial.objective.name}` has an alignment term"
+    proxy = any("proxy" in names for names in trial.objective.frozen_models.values())
+    if trial.data.safe is None and (isinstance(trial.selector, Seal) or proxy):
+        why = f"the selector `{trial.selector.name}`" if isinstance(trial.selector, Seal) else "W-DOOR's proxy"
+        yield f"`data.safe`: this key is needed by {why}"
+    if trial.data.align is None and trial.data.align_harmful is not None:
+        yield "`data.align_harmful`: it pairs up with `data.align`, which is not given"
     if trial.selector.keeps_all and trial.percent != 100:
         yield (
             f"`selection.percent`: got {trial.percent:g} with selector `{trial.selector.name}`, which keeps all rows; "

@@ -1,11 +1,11 @@
 """Every error that raysafe raises on purpose.
 
-    RaysafeError                  one paragraph for the user, with an exit code
-    ├── InputError         (2)    what the user gave is wrong; nothing has started
-    │   ├── ConfigError           a key of the configuration
-    │   └── DataError             a file, or a line of one
-    ├── StageError         (1)    a stage of a trial failed while it ran
-    └── StageStopped       (0)    a stage was ended on request (the scheduler stopped its trial)
+RaysafeError                  one paragraph for the user, with an exit code
+├── InputError         (2)    what the user gave is wrong; nothing has started
+│   ├── ConfigError           a key of the configuration
+│   └── DataError             a file, or a line of one
+├── StageError         (1)    a stage of a trial failed while it ran
+└── StageStopped       (0)    a stage was ended on request (the scheduler stopped its trial)
 """
 
 from typing import Any

@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from raysafe.artifacts import Store, fingerprint, folder_fingerprint, plain
+from raysafe.artifacts import FORMAT, Store, fingerprint, folder_fingerprint, plain
 from raysafe.checking import build, unknown_key
 from raysafe.config import TrialConfig
 from raysafe.data.loading import check_overlap, load_eval_prompts, load_examples, load_triples
@@ -15,9 +15,9 @@ from raysafe.data.records import EvalPrompt, Row, dataset_fingerprint
 from raysafe.errors import ConfigError, DataError
 from raysafe.evaluation import ATTACKS, JUDGES
 from raysafe.models.loading import HUB, check_model_folder
+from raysafe.refs import DataRef, ModelRef
 from raysafe.sandbox.world import World, write
 from raysafe.settings import SANDBOX
-from raysafe.stages import DataRef, ModelRef
 
 _WORLD_FILES = {
     "finetune": "finetune",
@@ -37,13 +37,14 @@ class TrialInputs:
 
     model: ModelRef | None
     finetune: DataRef
-    safe: DataRef
-    align: DataRef
+    safe: DataRef | None
+    align: DataRef | None
     suites: Mapping[str, DataRef]
 
     def data(self) -> dict[str, DataRef]:
         """Every dataset by its role."""
-        return {"finetune": self.finetune, "safe": self.safe, "align": self.align, **self.suites}
+        roles = {"finetune": self.finetune, "safe": self.safe, "align": self.align, **self.suites}
+        return {role: data for role, data in roles.items() if data is not None}
 
 
 def find_inputs(trial: TrialConfig, store: Store) -> TrialInputs:
@@ -53,12 +54,12 @@ def find_inputs(trial: TrialConfig, store: Store) -> TrialInputs:
     """
     _check_evaluation(trial)
     paths = _paths(trial, store)
-    align = DataRef(*_triples(paths["align"], trial.data.align_harmful), trial.data.align_harmful)
+    harmful_path = str(Path(trial.data.align_harmful).absolute()) if trial.data.align_harmful else None
     inputs = TrialInputs(
         _model(trial),
         DataRef(*_examples(paths["finetune"])),
-        DataRef(*_examples(paths["safe"])),
-        align,
+        DataRef(*_examples(paths["safe"])) if "safe" in paths else None,
+        DataRef(*_triples(paths["align"], harmful_path), harmful_path) if "align" in paths else None,
         {suite: DataRef(*_prompts(paths[suite])) for suite in SUITES if suite in paths},
     )
     _check_rows(trial, inputs)
@@ -108,7 +109,7 @@ def _paths(trial: TrialConfig, store: Store) -> dict[str, str]:
 
 def world_folder(world: World, store: Store) -> Path:
     """The folder with the sandbox's rows, made on first use."""
-    key = fingerprint(["world", world])
+    key = fingerprint([FORMAT, "world", world])
     with store.making("world", key, plain(world)) as place:
         if place is not None:
             write(world, place[0])
@@ -140,11 +141,11 @@ def _check_rows(trial: TrialConfig, inputs: TrialInputs) -> None:
     if key in _checked:
         return
     suites: dict[str, list[EvalPrompt]] = {name: data.prompts() for name, data in inputs.suites.items()}
-    training: dict[str, list[Row]] = {
-        "finetune": list(inputs.finetune.examples()),
-        "safe": list(inputs.safe.examples()),
-        "align": list(inputs.align.triples()),
-    }
+    training: dict[str, list[Row]] = {"finetune": list(inputs.finetune.examples())}
+    if inputs.safe is not None:
+        training["safe"] = list(inputs.safe.examples())
+    if inputs.align is not None:
+        training["align"] = list(inputs.align.triples())
     check_overlap(training, suites)
     _check_suites(trial, suites)
     _checked.add(key)

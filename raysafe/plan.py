@@ -13,8 +13,9 @@ from rich.table import Table
 from raysafe.artifacts import Artifact, Store
 from raysafe.config import SweepConfig, TrialConfig
 from raysafe.inputs import TrialInputs, find_inputs
+from raysafe.making import stage_key
 from raysafe.selection import Seal, kept_count
-from raysafe.stages import BaseStage, EvaluateStage, RankStage, Stage, TrainStage, stage_key
+from raysafe.stages import BaseStage, EvaluateStage, RankStage, Stage, TrainStage
 from raysafe.trial import base_model, frozen_proxy, prior_stages, reference_stage
 
 CHARACTERS_PER_TOKEN = 4.0
@@ -71,16 +72,19 @@ def _shared(trial: TrialConfig, inputs: TrialInputs, work: Work) -> None:
 def _cost(stage: Stage, inputs: TrialInputs) -> tuple[int, int, float]:
     """(optimiser steps, row passes, tokens) of a shared stage."""
     if isinstance(stage, RankStage) and isinstance(stage.selector, Seal):
+        assert inputs.safe is not None
         seal, rows = stage.selector, inputs.finetune.examples()
         steps = seal.epochs * math.ceil(len(rows) / seal.batch_size)
         safe = steps * seal.safe_batch_size
         return steps, seal.epochs * len(rows) + safe, seal.epochs * _tokens(rows) + safe * _mean(inputs.safe.examples())
     if isinstance(stage, TrainStage):
-        return _train_cost(stage, len(inputs.safe.examples()), inputs)
+        return _train_cost(stage, len(stage.retain.examples()), inputs)
     if isinstance(stage, BaseStage | EvaluateStage):
         return 0, 0, 0.0
-    rows = inputs.align.triples()
-    return 0, 2 * len(rows), 2 * _tokens(rows) / 3
+    if isinstance(stage, RankStage) or inputs.align is None:
+        return 0, 0, 0.0
+    pairs = inputs.align.triples()
+    return 0, 2 * len(pairs), 2 * _tokens(pairs) / 3
 
 
 def _training(trial: TrialConfig, inputs: TrialInputs) -> tuple[int, int, float]:
@@ -89,10 +93,11 @@ def _training(trial: TrialConfig, inputs: TrialInputs) -> tuple[int, int, float]
 
 
 def _train_cost(run: Any, retain: int, inputs: TrialInputs) -> tuple[int, int, float]:
-    align = len(inputs.align.triples()) if run.objective.alignment else 0
+    pairs = inputs.align.triples() if run.objective.alignment and inputs.align else []
     size, streams = run.training.batch_size, len(run.objective.alignment)
-    steps = run.training.epochs * math.ceil(max(retain, align) / size)
-    tokens = steps * size * (_mean(inputs.finetune.examples()) + streams * _mean(inputs.align.triples()) / 1.5)
+    steps = run.training.epochs * math.ceil(max(retain, len(pairs)) / size)
+    a_pair = streams * _mean(pairs) / 1.5 if pairs else 0.0
+    tokens = steps * size * (_mean(inputs.finetune.examples()) + a_pair)
     return steps, steps * size * (1 + streams), tokens
 
 
@@ -139,7 +144,8 @@ def _stages_table(work: Work, trials: int, own: Counter[str]) -> Table:
     labels = dict.fromkeys(label for label, *_ in work.stages.values())
     for label in labels:
         keys = [key for key, value in work.stages.items() if value[0] == label]
-        steps, rows = (sum(work.stages[key][place] for key in keys) for place in (1, 2))
+        steps = sum(work.stages[key][1] for key in keys)
+        rows = sum(work.stages[key][2] for key in keys)
         table.add_row(f"{label} (shared)", str(len(keys)), str(len(work.ready & set(keys))), f"{steps:,}", f"{rows:,}")
     table.add_row("train", str(trials), "", f"{own['steps']:,}", f"{own['rows']:,}")
     table.add_row("evaluate", str(trials), "", "", "")

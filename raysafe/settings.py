@@ -53,12 +53,12 @@ class Prefix:
 class DataSettings:
     """Where the rows come from: `sandbox`, or a .jsonl, .json, .csv or .parquet file, or a saved dataset's folder."""
 
-    finetune: str = SANDBOX
+    finetune: str
     """D: prompts and answers of mixed quality; what a selector ranks."""
-    safe: str = SANDBOX
-    """D_safe: trusted prompts and answers."""
-    align: str = SANDBOX
-    """Triples of prompt, safe answer and harmful answer (`chosen` and `rejected`)."""
+    safe: str | None = None
+    """D_safe: trusted prompts and answers; for SEAL, and for W-DOOR's proxy."""
+    align: str | None = None
+    """Triples of prompt, safe answer and harmful answer (`chosen` and `rejected`); for objectives with an alignment term."""
     align_harmful: str | None = None
     """Where the harmful answers are a file of their own, paired with `align` by line (the DOOR release)."""
     max_length: int = 512
@@ -116,13 +116,13 @@ class TrainingSettings:
 class EvaluationSettings:
     """What a trial is attacked with and scored on; prompts here may appear in no training data."""
 
-    harmful: str = SANDBOX
+    harmful: str
     """Prompts that must be refused, with a harmful answer where prefilling needs one."""
-    borderline: str | None = SANDBOX
+    borderline: str | None = None
     """Safe prompts that only look harmful: over-refusal."""
-    utility: str | None = SANDBOX
+    utility: str | None = None
     """Prompts with a reference answer that the base model should know."""
-    new_tasks: str | None = SANDBOX
+    new_tasks: str | None = None
     """Prompts with a reference answer that only the fine-tuning data teaches."""
     attacks: dict[str, dict[str, Any]] = field(
         default_factory=lambda: {"direct": {}, "prefill": {"tokens": [3, 4, 5, 7, 10, 15, 20, 25]}}

@@ -5,10 +5,8 @@ a group calls `run`; rank 0 alone writes into `folder`, `workspace` keeps what a
 """
 
 import json
-import shutil
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -17,85 +15,28 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from raysafe.artifacts import OFF_KEY, Artifact, Store, fingerprint, plain, write_json
-from raysafe.data.chat import ChatFormat, load_chat_format
-from raysafe.data.loading import load_eval_prompts, load_examples, load_triples
+from raysafe.artifacts import OFF_KEY, write_json
+from raysafe.data.chat import ChatFormat
 from raysafe.data.manifest import Ranking, Selection
-from raysafe.data.records import EvalPrompt, Example, Triple, dataset_fingerprint
-from raysafe.data.tokens import TokenPair, TokenRow, encode_examples, encode_triples
-from raysafe.errors import DataError, StageError, StageStopped
+from raysafe.data.records import EvalPrompt
+from raysafe.data.tokens import TokenRow, encode_examples
+from raysafe.errors import StageError
 from raysafe.evaluation import ATTACKS, JUDGES
 from raysafe.evaluation.generating import generator
 from raysafe.evaluation.score import Answer, Scores, evaluate
 from raysafe.models.loading import freeze, load_model
 from raysafe.models.log_probs import frozen_label_log_probs
 from raysafe.objectives import Objective
-from raysafe.sandbox.model import train_base
+from raysafe.refs import Alignment, DataRef, ModelRef
 from raysafe.sandbox.world import World
 from raysafe.selection import Seal, Selector
 from raysafe.selection.diagnostics import auc
-from raysafe.settings import EvaluationSettings, Lora, Prefix, TrainingSettings
+from raysafe.settings import EvaluationSettings, Lora, TrainingSettings
 from raysafe.training.checkpoints import plain_model, save_checkpoint, update
 from raysafe.training.context import Context
 from raysafe.training.engine import Engine
 from raysafe.training.loop import TrainingData, train
-from raysafe.training.selector_loop import SelectorData, engine_settings, rank_rows
-
-
-@dataclass(frozen=True)
-class ModelRef:
-    """A model folder and what identifies its content."""
-
-    key: str
-    folder: str = field(metadata=OFF_KEY)
-    chat_template: str | None = field(default=None, metadata=OFF_KEY)
-
-    def chat(self) -> ChatFormat:
-        """Its tokenizer and chat template."""
-        return load_chat_format(self.folder, self.chat_template)
-
-
-@dataclass(frozen=True)
-class DataRef:
-    """A data file and the fingerprint of its rows."""
-
-    fingerprint: str
-    path: str = field(metadata=OFF_KEY)
-    harmful_path: str | None = field(default=None, metadata=OFF_KEY)
-
-    def examples(self) -> list[Example]:
-        """Its rows; refused if they are no longer what was fingerprinted."""
-        return self._same(load_examples(self.path))
-
-    def triples(self) -> list[Triple]:
-        """Its rows as alignment triples."""
-        return self._same(load_triples(self.path, self.harmful_path))
-
-    def prompts(self) -> list[EvalPrompt]:
-        """Its rows as evaluation prompts."""
-        return self._same(load_eval_prompts(self.path))
-
-    def _same(self, rows: Any) -> Any:
-        if dataset_fingerprint(rows) != self.fingerprint:
-            raise DataError(f"{self.path}: the file has changed since the sweep was started; start it anew.")
-        return rows
-
-
-@dataclass(frozen=True)
-class Alignment:
-    """The alignment rows as they are tokenized for a trial."""
-
-    data: DataRef
-    prefix: Prefix
-    max_length: int
-    seed: int
-
-    def pairs(self, chat: ChatFormat) -> tuple[list[TokenPair], dict[int, str]]:
-        """Token pairs, and the reason of every dropped row by its index. Raises StageError if none is left."""
-        pairs, dropped = encode_triples(self.data.triples(), chat, self.max_length, self.prefix, self.seed)
-        if not pairs:
-            raise StageError(f"{self.data.path}: no alignment row is usable: {dropped[0].reason}.")
-        return pairs, {row.index: row.reason for row in dropped}
+from raysafe.training.selector_loop import SelectorData, rank_rows
 
 
 class Stage(Protocol):
@@ -125,8 +66,10 @@ class BaseStage:
     world: World
 
     def run(self, context: Context, folder: Path, workspace: Path) -> dict[str, Any]:
+        from raysafe.sandbox.model import train_base  # transformers' models take seconds to import: not for a trial's driver
+
         if context.rank == 0:
-            train_base(self.world, folder, lambda step, metrics: bool(context.report_row(step, metrics)))
+            train_base(self.world, folder, context.report_row)
         context.barrier()
         return {}
 
@@ -143,7 +86,7 @@ class RankStage:
     selector: Selector
     engine: TrainingSettings | None
     finetune: DataRef
-    safe: DataRef
+    safe: DataRef | None
     max_length: int
     seed: int
 
@@ -156,7 +99,7 @@ class RankStage:
         unsafe_N = None if None in labels else torch.tensor(labels, dtype=torch.bool)
         scores_N = self.selector.scores(len(rows), self.seed)
         if isinstance(self.selector, Seal):
-            assert self.engine is not None
+            assert self.engine is not None and self.safe is not None
             safe, _ = encode_examples(self.safe.examples(), chat, self.max_length)
             if not safe:
                 raise StageError(f"{self.safe.path}: no row is usable within {self.max_length} tokens.")
@@ -351,56 +294,3 @@ class _Copy:
         else:
             update(self.model, state)
         return self.model
-
-
-def stage_key(stage: Stage) -> str:
-    """What identifies a stage's result."""
-    return fingerprint([stage.kind, stage])
-
-
-def make(stage: Stage, store: Store, context: Context) -> Artifact:
-    """Run a stage on the workers of `context`, unless its result is there already; every rank calls it."""
-    kind, key = stage.kind, stage_key(stage)
-    maker = store.making(kind, key, plain(stage)) if context.rank == 0 else nullcontext((Path(), {}))
-    with maker as place:
-        if context.gather(place is None)[0]:
-            return store.artifact(kind, key)
-        assert place is not None
-        folder, result = place
-        workspace = store.workspace(kind, key)
-        history = History(workspace / "history.json")
-        told = replace(context, report_row=history.around(context.report_row)) if context.rank == 0 else context
-        try:
-            result.update(stage.run(told, folder, workspace))
-        except StageStopped:
-            if context.rank == 0:
-                shutil.rmtree(workspace, ignore_errors=True)
-            raise
-        if context.rank == 0:
-            write_json(folder / "history.json", history.rows)
-    context.barrier()
-    return store.artifact(kind, key)
-
-
-class History:
-    """The rows that a stage reports, kept with its result, so that they can be told again without running it again."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.rows: list[dict[str, Any]] = json.loads(path.read_text()) if path.exists() else []
-
-    def around(self, report: Any) -> Any:
-        """`report`, with every row kept first."""
-
-        def report_row(step: int, metrics: dict[str, float]) -> bool:
-            self.rows = [row for row in self.rows if row["step"] < step] + [{"step": step, "metrics": metrics}]
-            write_json(self.path, self.rows)
-            return report(step, metrics)
-
-        return report_row
-
-    @staticmethod
-    def of(artifact: Artifact) -> list[tuple[int, dict[str, float]]]:
-        """(step, metrics) of every row that the stage reported."""
-        rows = json.loads((artifact.folder / "history.json").read_text(encoding="utf-8"))
-        return [(row["step"], row["metrics"]) for row in rows]

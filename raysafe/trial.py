@@ -16,21 +16,12 @@ from raysafe.config import TrialConfig
 from raysafe.data.manifest import Ranking, Selection, keep_top
 from raysafe.evaluation.metrics import Rate
 from raysafe.inputs import TrialInputs, find_inputs
+from raysafe.making import make
 from raysafe.objectives.dpo import Dpo
+from raysafe.refs import Alignment, ModelRef
 from raysafe.selection import Seal
 from raysafe.settings import Prefix
-from raysafe.stages import (
-    Alignment,
-    BaseStage,
-    EvaluateStage,
-    EvaluationPlan,
-    LogProbsStage,
-    ModelRef,
-    RankStage,
-    Stage,
-    TrainStage,
-    make,
-)
+from raysafe.stages import BaseStage, EvaluateStage, EvaluationPlan, LogProbsStage, RankStage, Stage, TrainStage
 from raysafe.training.context import local_context
 from raysafe.training.selector_loop import engine_settings
 
@@ -105,6 +96,7 @@ def rank_stage(trial: TrialConfig, inputs: TrialInputs, model: ModelRef) -> Rank
 def alignment_of(trial: TrialConfig, inputs: TrialInputs, prefixed: bool) -> Alignment:
     """The alignment rows, with prefixes where the objective wants them."""
     prefix = trial.data.prefix if prefixed else Prefix("none")
+    assert inputs.align is not None  # checked with the configuration
     return Alignment(inputs.align, prefix, trial.data.max_length, trial.seed)
 
 
@@ -131,6 +123,7 @@ def frozen_proxy(
     if "proxy" not in needed_models(trial):
         return []
     reference = frozen[1]
+    assert inputs.safe is not None  # checked with the configuration
     stage = TrainStage(
         model=model,
         lora=trial.model.lora,
@@ -200,4 +193,3 @@ def link(path: Path, target: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     path.symlink_to(target, target_is_directory=True)
-

@@ -5,7 +5,7 @@ def small_trial(model_folder, **sections):
     raw = {
         "name": "small",
         "model": {"path": str(model_folder)},
-        "data": {"max_length": 64, "prefix": {"max_tokens": 8}},
+        "data": {"finetune": "sandbox", "safe": "sandbox", "align": "sandbox", "max_length": 64, "prefix": {"max_tokens": 8}},
         "sandbox": {
             "seed": 0, "finetune_unsafe": 8, "finetune_benign": 20, "finetune_refusals": 4, "safe_refusals": 8,
             "safe_benign": 8, "align_wordings": 1, "eval_known": 4,
@@ -15,9 +15,11 @@ def small_trial(model_folder, **sections):
         "training": {"epochs": 2, "batch_size": 4, "lr": 1e-3},
         "proxy": {"epochs": 1, "batch_size": 4, "lr": 1e-3},
         "evaluation": {
+            "harmful": "sandbox", "borderline": "sandbox", "utility": "sandbox", "new_tasks": "sandbox",
             "judge": "sandbox", "attacks": {"direct": {}, "prefill": {"tokens": [1, 3]}}, "max_new_tokens": 4, "epoch_prompts": 4,
         },
     }  # fmt: skip
     for key, value in sections.items():
-        raw[key] = {**raw[key], **value} if isinstance(raw.get(key), dict) else value
+        merges = isinstance(raw.get(key), dict) and isinstance(value, dict) and "name" not in value
+        raw[key] = {**raw[key], **value} if merges else value
     return raw

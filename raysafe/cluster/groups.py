@@ -19,14 +19,16 @@ from raysafe.artifacts import Artifact, Store
 from raysafe.cluster.desk import Desk, JobState
 from raysafe.cluster.worker import GroupSettings, group_loop
 from raysafe.errors import ConfigError, StageError, StageStopped
+from raysafe.making import stage_key
 from raysafe.settings import Resources
-from raysafe.stages import Stage, stage_key
+from raysafe.stages import Stage
 
 ENVIRONMENT = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
+    "RAY_worker_maximum_startup_concurrency": "16",
     "TRANSFORMERS_VERBOSITY": "error",
     "TOKENIZERS_PARALLELISM": "false",
     "PYTHONWARNINGS": "ignore",
@@ -48,6 +50,17 @@ class Groups:
         """A `launch` for one trial (see `trial.py`)."""
         return DeskLaunch(self.desk, self.store, trial, on_row)
 
+    def begin(self, stages: Sequence[Stage]) -> None:
+        """Post stages that trials will ask for, before there are trials; nobody waits for them here."""
+        jobs = [(job_id(stage), stage.label, stage.shared, pickle.dumps(stage)) for stage in stages]
+        ready = {job_id(stage) for stage in stages if self.store.ready(stage.kind, stage_key(stage))}
+        ray.get(self.desk.post.remote("the sweep", [job for job in jobs if job[0] not in ready]))
+
+
+def job_id(stage: Stage) -> str:
+    """What the desk calls a stage."""
+    return f"{stage.kind}-{stage_key(stage)}"
+
 
 @dataclass(frozen=True)
 class DeskLaunch:
@@ -65,23 +78,19 @@ class DeskLaunch:
     def __call__(self, stages: Sequence[Stage]) -> list[Artifact]:
         """The results in order. Raises StageError with the worker's message, or StageStopped."""
         artifacts = [self.store.artifact(stage.kind, stage_key(stage)) for stage in stages]
-        wanted = [
-            (f"{artifact.kind}-{artifact.key}", stage)
-            for artifact, stage in zip(artifacts, stages, strict=True)
-            if not self.store.ready(artifact.kind, artifact.key)
-        ]
-        jobs = [(job_id, stage.label, stage.shared, pickle.dumps(stage)) for job_id, stage in wanted]
+        wanted = [stage for stage in stages if not self.store.ready(stage.kind, stage_key(stage))]
+        jobs = [(job_id(stage), stage.label, stage.shared, pickle.dumps(stage)) for stage in wanted]
         ray.get(self.desk.post.remote(self.trial, jobs))
-        for job_id, stage in wanted:
-            self._wait(job_id, stage.label)
+        for stage in wanted:
+            self._wait(job_id(stage), stage.label)
         for stage, artifact in zip(stages, artifacts, strict=True):
             self.used.append((stage.label, stage.shared, artifact.kind, artifact.key))
         return artifacts
 
-    def _wait(self, job_id: str, label: str) -> None:
+    def _wait(self, job: str, label: str) -> None:
         seen = 0
         while True:
-            state, rows, error = ray.get(self.desk.look.remote(job_id, seen))
+            state, rows, error = ray.get(self.desk.look.remote(job, seen))
             seen += len(rows)
             for step, metrics in rows:
                 if self.on_row is not None:
@@ -100,7 +109,6 @@ def connect(address: str | None, cpus: int | None = None) -> None:
     sweep's own table tells what happens."""
     logging.getLogger("ray").setLevel(logging.ERROR)
     os.environ.update({name: value for name, value in ENVIRONMENT.items() if name.startswith("RAY_")})
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     options: dict[str, Any] = {"address": address} if address else {"include_dashboard": False, "num_cpus": cpus}
     ray.init(
         **options,
@@ -116,8 +124,13 @@ def _passed_on() -> dict[str, str]:
     return {"OMP_NUM_THREADS": "1", **given}
 
 
-def group_count(resources: Resources) -> int:
-    """How many groups the cluster holds at once, or as the configuration says. Raises ConfigError if not even one fits."""
+def group_count(resources: Resources, may_grow: bool = False) -> int:
+    """How many groups the cluster holds at once, or as the configuration says. Raises ConfigError if they don't fit.
+
+    may_grow: a cluster that brings up nodes on demand; with `resources.groups` given, what it has now is not asked.
+    """
+    if may_grow and resources.groups:
+        return resources.groups
     have = ray.cluster_resources()
     needs = {"CPU": resources.cpus_per_worker * resources.workers, "GPU": resources.gpus_per_worker * resources.workers}
     fits = min(int(have.get(name, 0) // need) for name, need in needs.items() if need)
@@ -126,21 +139,19 @@ def group_count(resources: Resources) -> int:
         wanted = ", ".join(f"{need:g} {name}" for name, need in needs.items() if need)
         raise ConfigError(
             f"`resources`: {resources.groups or 1} group(s) of {resources.workers} worker(s) need {wanted} each, but the "
-            f"cluster has {shown}. Lower resources.workers or resources.groups, or join a larger cluster."
+            f"cluster has {shown}. Lower resources.workers or resources.groups, or join a larger cluster; on one that grows "
+            "on demand, set resources.groups."
         )
     return resources.groups or fits
 
 
 @contextmanager
-def worker_groups(storage: Path, resources: Resources) -> Iterator[Groups]:
+def worker_groups(storage: Path, resources: Resources, may_grow: bool = False) -> Iterator[Groups]:
     """Groups ready to take stages; on the way out all of them end, and their placement groups with them."""
-    count = group_count(resources)
+    count = group_count(resources, may_grow)
     name = f"raysafe-desk-{uuid4().hex[:8]}"
-    desk = (
-        ray.remote(Desk)
-        .options(name=name, num_cpus=0, max_concurrency=1)
-        .remote(resources.max_failures, resources.fresh_every)
-    )
+    actor: Any = ray.remote(Desk)
+    desk = actor.options(name=name, num_cpus=0).remote(resources.max_failures, resources.fresh_every)
     ray.get(desk.events.remote(0))
     alive = _Alive(desk, count)
     settings = [GroupSettings(name, f"group-{number}", str(storage.absolute())) for number in range(count)]
@@ -197,6 +208,6 @@ def _trainer(settings: GroupSettings, resources: Resources) -> Any:
         run_config=RunConfig(
             name=f"{settings.desk}-{settings.group}",
             storage_path=str(Path(settings.storage) / "ray"),
-            failure_config=FailureConfig(max_failures=1000, controller_failure_limit=3),
+            failure_config=FailureConfig(max_failures=1000, controller_failure_limit=3),  # type: ignore[call-arg]
         ),
     )

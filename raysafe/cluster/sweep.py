@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from raysafe.errors import ConfigError
 from raysafe.inputs import find_inputs
 from raysafe.report.live import LiveTable
 from raysafe.report.summary import SUMMARY, TrialRow, read_summary
+from raysafe.stages import BaseStage
 from raysafe.tracking.mlflow import MlflowTracker, store_uri
 
 STORAGE = "runs"
@@ -62,15 +64,15 @@ def run_sweep(sweep: SweepConfig, options: RunOptions | None = None, console: Co
     return SweepResult(int(failed), folder, uri)
 
 
-def run_open(
-    sweep: SweepConfig, tasks: list[TrialTask], kept: list[TrialRow], options: RunOptions, console: Console
-) -> bool:
+def run_open(sweep: SweepConfig, tasks: list[TrialTask], kept: list[TrialRow], options: RunOptions, console: Console) -> bool:
     """Run the trials that have not ended yet; whether one of them failed."""
-    with ray_session(options.address), worker_groups(options.storage, sweep.resources) as groups:
-        tracker = MlflowTracker(str(options.tracking_uri), sweep.name)
-        record = SweepRecord(sweep, tasks, groups, kept)
-        with LiveTable(console) as live, Recorder(record, tracker, live):
-            run_tune(sweep, tasks, groups, record.callback)
+    with ThreadPoolExecutor(1) as pool:
+        tracker = pool.submit(MlflowTracker, str(options.tracking_uri), sweep.name)  # seconds, while Ray starts
+        with ray_session(options.address), worker_groups(options.storage, sweep.resources, options.address is not None) as groups:
+            groups.begin([BaseStage(task.plan.config.sandbox) for task in tasks if task.inputs.model is None])
+            record = SweepRecord(sweep, tasks, groups, kept)
+            with LiveTable(console) as live, Recorder(record, tracker.result(), live):
+                run_tune(sweep, tasks, groups, record.callback)
     return any(trial.status == "FAILED" for trial in record.trials)
 
 
@@ -140,7 +142,7 @@ def one_trial(name: str, sweep: SweepConfig, options: RunOptions) -> Iterator[tu
     store, plan = Store(options.storage), replace(sweep.trials[0], name=name)
     task = TrialTask(plan, find_inputs(plan.config, store), options.storage.absolute() / "single" / name)
     one_group = replace(sweep.resources, groups=1)
-    with ray_session(options.address), worker_groups(options.storage, one_group) as groups:
+    with ray_session(options.address), worker_groups(options.storage, one_group, options.address is not None) as groups:
         yield groups, task
 
 

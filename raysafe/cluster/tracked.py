@@ -11,7 +11,7 @@ from raysafe.artifacts import Store, plain, write_text
 from raysafe.cluster.desk import Event, JobState
 from raysafe.cluster.trial_record import TrialRecord, flat_metrics
 from raysafe.inputs import TrialInputs
-from raysafe.stages import History
+from raysafe.making import History
 from raysafe.tracking.base import DatasetSpec, EndStatus, RunSpec, Tracker
 
 
@@ -26,7 +26,9 @@ class TrackedRuns:
 
     def start_sweep(self, name: str, question: str, trials: int, folder: Path) -> None:
         """The parent of all runs."""
-        self.parent = self.tracker.start(RunSpec("sweep", name, name, params={"trials": trials}, tags={"raysafe.question": question}))
+        self.parent = self.tracker.start(
+            RunSpec("sweep", name, name, params={"trials": trials}, tags={"raysafe.question": question})
+        )
         self.tracker.artifact(self.parent, folder / "sweep.yaml")
 
     def end_sweep(self, status: EndStatus, folder: Path) -> None:
@@ -91,7 +93,9 @@ class TrackedRuns:
     def _stage(self, job: str, label: str, reused: bool = False) -> str:
         if job not in self.stages:
             key, tags = job.rpartition("-")[2], {"raysafe.reused": "true"} if reused else {}
-            self.stages[job] = self.tracker.start(RunSpec("stage", key, f"{label} {key[:8]}", self.parent, tags=tags, stage=label))
+            self.stages[job] = self.tracker.start(
+                RunSpec("stage", key, f"{label} {key[:8]}", self.parent, tags=tags, stage=label)
+            )
         return self.stages[job]
 
     def _end_stage(self, job: str, label: str) -> None:

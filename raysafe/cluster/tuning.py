@@ -95,7 +95,9 @@ def run_tune(sweep: SweepConfig, tasks: Sequence[TrialTask], groups: Groups, cal
     function: Callable[..., Any] = tune.with_parameters(tune_trial, tasks=list(tasks), groups=groups, metric=metric)
     light = tune.with_resources(function, tune.PlacementGroupFactory([{"memory": DRIVER_MEMORY}]))
     epochs = max(plan.config.training.epochs for plan in sweep.trials)
+    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # the new output prints a banner even when told to be quiet
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
+    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # Ctrl-C is ours: exit code 130, resumable
     os.environ["TUNE_WARN_THRESHOLD_S"] = "60"
     tuner = tune.Tuner(
         light,

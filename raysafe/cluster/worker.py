@@ -14,7 +14,7 @@ import torch.distributed as dist
 from raysafe.artifacts import Store
 from raysafe.cluster.desk import CLOSE, RENEW, WAIT, JobState
 from raysafe.errors import RaysafeError, StageStopped
-from raysafe.stages import make
+from raysafe.making import make
 from raysafe.training.context import Context
 from raysafe.training.engine import DeepSpeedEngine
 
@@ -55,9 +55,7 @@ def prepare_process() -> None:
 
 
 def device() -> torch.device:
-    """This worker's GPU, or the CPU."""
-    if not torch.cuda.is_available():
-        return torch.device("cpu")
+    """The GPU that Ray gave this worker, or the CPU."""
     from ray.train.torch import get_device
 
     return get_device()
@@ -99,5 +97,3 @@ def describe(problem: Exception) -> str:
     if isinstance(problem, RaysafeError):
         return str(problem)
     return f"{type(problem).__name__}: {problem}\n{traceback.format_exc()}"
-
-

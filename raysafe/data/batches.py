@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import torch
@@ -56,8 +56,8 @@ class TokenBatch:
 
     def to(self, device: torch.device | str) -> "TokenBatch":
         """The same batch on another device."""
-        moved = (t.to(device) for t in (self.input_ids_BT, self.attention_mask_BT, self.label_mask_BT, self.weights_B))
-        return TokenBatch(*moved, self.streams, self.positions)
+        tensors = {name: getattr(self, name).to(device) for name in ("input_ids_BT", "attention_mask_BT", "label_mask_BT")}
+        return replace(self, **tensors, weights_B=self.weights_B.to(device))
 
 
 def collate(shares: Mapping[str, Share], rows: Mapping[str, Sequence[TokenRow]], pad_id: int) -> TokenBatch:

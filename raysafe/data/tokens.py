@@ -42,12 +42,16 @@ class TokenPair:
 
 def encode_examples(rows: Sequence[Example], chat: ChatFormat, max_length: int) -> tuple[list[TokenRow], list[Dropped]]:
     """Token rows of `finetune` or `safe`; rows with no label left within `max_length` are dropped with the reason."""
-    kept, dropped = [], []
+    kept: list[TokenRow] = []
+    dropped: list[Dropped] = []
     for row in rows:
         prompt_ids = chat.prompt_ids(row.prompt)
         labels = [*chat.answer_ids(row.prompt, row.response), *chat.end_ids]
         encoded = _row(row.identity.index, prompt_ids, labels, max_length)
-        (kept if isinstance(encoded, TokenRow) else dropped).append(encoded)  # type: ignore[arg-type]
+        if isinstance(encoded, TokenRow):
+            kept.append(encoded)
+        else:
+            dropped.append(encoded)
     return kept, dropped
 
 

@@ -35,7 +35,7 @@ class Scores:
 
     def flat(self) -> dict[str, float]:
         """name, name_low and name_high of every metric."""
-        row = {}
+        row: dict[str, float] = {}
         for name, rate in self.metrics.items():
             row |= {name: rate.value, f"{name}_low": rate.low, f"{name}_high": rate.high}
         return row
@@ -127,7 +127,7 @@ def win_rate(answers: Sequence[Answer], reference: Sequence[Answer], suites: Sui
     Each pair is judged in both orders and a tie is half (docs/methods.md, Evaluation). Pairs are matched by prompt.
     """
     theirs = {(answer.suite, answer.content_hash): answer.answer for answer in reference if not answer.variant}
-    wins = {}
+    wins: dict[int, float] = {}
     for answer in answers:
         key = (answer.suite, answer.content_hash)
         if answer.variant or key not in theirs:

@@ -20,7 +20,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from raysafe.sandbox.tokenizer import build_tokenizer
 from raysafe.sandbox.world import Pair, World, base_rows
 
-Report = Callable[[int, dict[str, float]], None]
+Report = Callable[[int, dict[str, float]], object]
 """Receives the step and its metrics."""
 IGNORED = -100
 """Label of a position that is not learned."""

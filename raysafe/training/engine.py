@@ -56,7 +56,7 @@ class PlainEngine:
         self._micro = 0
 
     def backward(self, share: torch.Tensor) -> None:
-        share.backward()  # type: ignore[no-untyped-call]
+        share.backward()
         self._micro += 1
         if self._micro % self.settings.accumulation:
             return

@@ -37,4 +37,3 @@ def ray_here():
 def storage(tmp_path_factory):
     """Storage that the sweeps of these tests share, so that equal stages are made once."""
     return tmp_path_factory.mktemp("storage")
-

@@ -11,7 +11,7 @@ from raysafe.data.records import EvalPrompt
 @dataclass(frozen=True)
 class Case:
     """One question to the model: prompt number `place` of its file, the token ids to continue, and the ids among them
-    that were put into the model's mouth (judged with its continuation). `variant` names the attack's strength, if it has several."""
+    that were put into the model's mouth (judged with its continuation). `variant` names one of several strengths."""
 
     place: int
     input_ids: tuple[int, ...]

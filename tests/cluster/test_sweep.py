@@ -1,0 +1,202 @@
+"""Real sweeps on real Ray, DeepSpeed and MLflow, with a random model: what is made, recorded, stopped, and freed."""
+
+import time
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import pytest
+import ray
+import yaml
+from mlflow.tracking import MlflowClient
+from ray.util import placement_group_table
+from rich.console import Console
+from small import small_trial
+from transformers import AutoModelForCausalLM
+
+from raysafe.artifacts import Store
+from raysafe.cluster.groups import worker_groups
+from raysafe.cluster.sweep import RunOptions, run_sweep
+from raysafe.config import make_sweep
+from raysafe.data.manifest import COLUMNS
+from raysafe.errors import ConfigError
+from raysafe.making import History
+from raysafe.settings import Resources
+from raysafe.trial import run_trial
+
+pytestmark = pytest.mark.usefixtures("ray_here")
+GRID = {"grid": {"selector.gamma": [0.05, 0.5], "objective.name": ["sft", "wdoor"]}}
+
+
+def sweep_of(model_folder, **sections):
+    return make_sweep(small_trial(model_folder, **sections))
+
+
+def run(sweep, storage, **options):
+    result = run_sweep(sweep, RunOptions(storage=storage, **options), Console(quiet=True))
+    return result, pd.read_csv(result.folder / "summary.csv")
+
+
+def everything_is_free():
+    """All placement groups gone and all CPUs back; Ray takes a moment to count."""
+    for _ in range(100):
+        groups = [group["state"] for group in placement_group_table().values()]
+        if set(groups) <= {"REMOVED"} and ray.available_resources().get("CPU") == ray.cluster_resources()["CPU"]:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+@pytest.fixture(scope="module")
+def finished(ray_here, random_model, storage):
+    """Two gammas crossed with two objectives."""
+    return *run(sweep_of(random_model, name="grid", sweep=GRID), storage), storage
+
+
+def test_all_trials_of_a_grid_finish_and_are_in_the_summary(finished):
+    result, table, _ = finished
+    assert result.exit_code == 0
+    assert table["status"].tolist() == ["FINISHED"] * 4
+    assert table[["selector.gamma", "objective.name"]].values.tolist() == [
+        [0.05, "sft"], [0.05, "wdoor"], [0.5, "sft"], [0.5, "wdoor"],
+    ]  # fmt: skip
+    for column in ("win_rate", "safety_score", "asr_direct", "asr_prefill", "over_refusal", "utility"):
+        assert table[column].between(0, 1).all(), column
+
+
+def test_shared_stages_are_made_once(finished):
+    _, _, storage = finished
+    made = {kind.name: len(list(kind.glob("*/manifest.json"))) for kind in (storage / "artifacts").iterdir()}
+    # reference, and one a trial; two rankings; reference twice (with and without prefixes) and proxy; proxy and trials
+    assert made == {"world": 1, "evaluate": 5, "rank": 2, "log_probs": 3, "train": 5}
+
+
+def test_a_trial_leaves_its_selection_and_a_checkpoint_that_loads(finished):
+    result, table, _ = finished
+    folder = result.folder / "trials" / table["trial"][3]
+    selection = pd.read_parquet(folder / "selection.parquet")
+    assert tuple(selection.columns[:6]) == COLUMNS
+    assert selection["selected"].sum() == table["selected_rows"][3] == 26  # 80 % of 32, rounded up
+    assert AutoModelForCausalLM.from_pretrained(folder / "checkpoint").num_parameters() > 0
+    assert yaml.safe_load((folder / "config.yaml").read_text())["objective"]["name"] == "wdoor"
+
+
+def test_everything_is_given_back_after_a_sweep(finished):
+    assert everything_is_free()
+
+
+def test_mlflow_has_a_parent_its_trials_and_its_stages(finished):
+    result, table, _ = finished
+    client = MlflowClient(result.tracking_uri)
+    runs = client.search_runs([client.get_experiment_by_name("grid").experiment_id])
+    by_kind = {kind: [r for r in runs if r.data.tags["raysafe.kind"] == kind] for kind in ("sweep", "trial", "stage")}
+    assert [len(runs) for runs in by_kind.values()] == [1, 4, 7]
+    parent = by_kind["sweep"][0].info.run_id
+    assert {run.data.tags["mlflow.parentRunId"] for run in by_kind["trial"] + by_kind["stage"]} == {parent}
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    trial = next(run for run in by_kind["trial"] if run.data.tags["raysafe.key"] == table["trial"][3])
+    assert trial.data.params["selector.gamma"] == "0.5"
+    assert len(client.get_metric_history(trial.info.run_id, "train/loss")) == 2
+    assert trial.data.metrics["eval/win_rate"] == pytest.approx(table["win_rate"][3])
+    assert {file.path for file in client.list_artifacts(trial.info.run_id)} >= {"selection.parquet", "config.yaml"}
+    assert {item.dataset.name for item in trial.inputs.dataset_inputs} >= {"finetune", "safe", "align", "harmful"}
+
+
+def test_the_same_name_is_refused_without_resume(finished, random_model):
+    with pytest.raises(ConfigError, match="--resume"):
+        run(sweep_of(random_model, name="grid", sweep=GRID), finished[2])
+
+
+def test_resuming_a_finished_sweep_does_nothing_again(finished, random_model):
+    result, table, storage = finished
+    before = {path: path.stat().st_mtime_ns for path in Path(storage / "artifacts").rglob("manifest.json")}
+    again, same = run(sweep_of(random_model, name="grid", sweep=GRID), storage, resume=True)
+    assert again.exit_code == 0 and same.equals(table)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_resuming_refuses_another_sweep_under_the_same_name(finished, random_model):
+    with pytest.raises(ConfigError, match="other trials"):
+        run(sweep_of(random_model, name="grid", sweep=GRID, training={"epochs": 3}), finished[2], resume=True)
+
+
+def test_a_failing_trial_takes_no_other_with_it(random_model, storage):
+    sweep = sweep_of(random_model, name="failing", sweep={"grid": {"training.lr": [1e30, 1e-3]}}, objective="sft")
+    result, table = run(sweep, storage)
+    assert result.exit_code == 1
+    assert table["status"].tolist() == ["FAILED", "FINISHED"]
+    assert "not finite" in table["error"][0] and "step" in table["error"][0]
+    assert (result.folder / "trials" / table["trial"][0] / "error.txt").exists()
+    assert everything_is_free()
+
+
+def test_asha_stops_trials_early_and_everything_is_given_back(random_model, storage):
+    sweep = sweep_of(
+        random_model,
+        name="asha",
+        objective="sft",
+        training={"epochs": 6},
+        scheduler={"name": "asha", "metric": "train_loss", "mode": "min"},
+        sweep={"grid": {"training.lr": [1e-2, 3e-3, 1e-5, 1e-6, 1e-7]}},
+        resources={"fresh_every": 4},
+    )
+    result, table = run(sweep, storage)
+    assert result.exit_code == 0
+    assert set(table["status"]) == {"FINISHED", "STOPPED"}
+    stopped = table[table["status"] == "STOPPED"]
+    assert (stopped["epochs"] < 6).all() and stopped["win_rate"].notna().all()
+    assert table.loc[table["status"] == "FINISHED", "epochs"].eq(6).all()
+    assert everything_is_free()
+    client = MlflowClient(result.tracking_uri)
+    runs = client.search_runs([client.get_experiment_by_name("asha").experiment_id], "tags.`raysafe.status` = 'STOPPED'")
+    assert len([run for run in runs if run.data.tags["raysafe.kind"] == "trial"]) == len(stopped)
+
+
+def train_workers():
+    """Ray Train's worker processes of this test's own Ray."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        try:
+            if "RayTrainWorker" in " ".join(process.cmdline()):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def test_a_killed_worker_goes_on_after_its_last_epoch(random_model, tmp_path):
+    trial = sweep_of(random_model, name="killed", objective="sft", training={"epochs": 3}).trials[0].config
+    killed, used = [], []
+
+    def kill_once(row):
+        label, _, metrics = row
+        if label == "train" and metrics["epoch"] == 2 and not killed:
+            killed.extend(train_workers())
+            for process in killed:
+                process.kill()
+
+    with worker_groups(tmp_path, Resources(groups=1)) as groups:
+        launch = groups.launcher("killed", kill_once)
+        run_trial(trial, groups.store, tmp_path / "killed", launch)
+        used = launch.used
+    kind, key = next((kind, key) for label, _, kind, key in used if label == "train")
+    epochs = [metrics["epoch"] for _, metrics in History.of(Store(tmp_path).artifact(kind, key))]
+    assert len(killed) == 1
+    assert epochs == [1, 2, 3]
+    assert everything_is_free()
+
+
+def test_lora_and_bf16_train_under_deepspeed_and_leave_an_adapter(random_model, tmp_path):
+    sections = {
+        "model": {"lora": {"r": 4, "alpha": 8}},
+        "training": {"precision": "bf16", "zero_stage": 3, "lr": 1e-2},
+        "selector": {"name": "random"},
+        "objective": "sft",
+    }
+    trial = sweep_of(random_model, name="lora", **sections).trials[0].config
+    with worker_groups(tmp_path, Resources(groups=1)) as groups:
+        result = run_trial(trial, groups.store, tmp_path / "lora", groups.launcher("lora"))
+    losses = [metrics["train/loss"] for _, metrics in History.of(result.checkpoint)]
+    assert losses[1] < losses[0]
+    assert (result.checkpoint.folder / "adapter_model.safetensors").exists()
+    assert 0 <= result.metrics["win_rate"].value <= 1
