@@ -26,8 +26,10 @@ LAYERS = (
     {"data", "models", "artifacts", "tracking"},
     {"training"},
     {"evaluation"},
+    {"refs"},
     {"stages"},
-    {"inputs"},
+    {"making"},
+    {"making", "inputs"},
     {"trial", "report"},
     {"cluster", "plan"},
     {"commands"},
@@ -82,7 +84,7 @@ def allowed(importer, imported):
         return True
     if importer in WITHIN:
         return imported in WITHIN[importer]
-    return level(imported) < level(importer)
+    return None in (level(imported), level(importer)) or level(imported) < level(importer)
 
 
 def crossings():

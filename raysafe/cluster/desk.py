@@ -7,13 +7,13 @@ several trials is one job. A group whose workers died is offered what it held ag
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from typing import Any
 
 WAIT, CLOSE, RENEW = "wait", "close", "renew"
 
 
-class JobState(str, Enum):
+class JobState(StrEnum):
     """What has become of a job."""
 
     QUEUED = "queued"
@@ -71,7 +71,7 @@ class Desk:
         self.closed = False
 
     def post(self, trial: str, stages: Sequence[tuple[str, str, bool, Any]]) -> None:
-        """A trial wants these stages, given as (job id, label, shared, payload). One that was stopped is tried again, a failed one not."""
+        """A trial wants these stages, given as (job id, label, shared, payload). A stopped one is tried again, a failed one not."""
         for job_id, label, shared, payload in stages:
             job = self.jobs.get(job_id)
             if job is None or job.state is JobState.STOPPED:

@@ -132,5 +132,5 @@ def test_every_problem_of_a_section_is_told():
 
 
 def test_attacks_are_free_mappings_but_one_is_needed():
-    (message,) = problems(EvaluationSettings, {"attacks": {}})
+    (message,) = problems(EvaluationSettings, {"harmful": "sandbox", "attacks": {}})
     assert message == "`here.attacks`: `attacks has at least one suite` must hold, but got {}"

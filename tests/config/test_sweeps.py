@@ -39,7 +39,7 @@ def test_a_name_is_enough():
 
 
 def test_the_papers_settings_are_the_defaults_for_a_model_of_ones_own():
-    config = trial("model: {path: some/model}")
+    config = trial("model: {path: some/model}\ndata: {finetune: d, safe: s, align: a}\nevaluation: {harmful: h}")
     assert isinstance(config.objective, WDoor) and config.objective.tau == 5.0
     assert (config.training.epochs, config.training.batch_size, config.training.lr) == (10, 2, 1e-5)
     assert (config.selector.lr, config.selector.batch_size, config.selector.model_lr) == (5e-3, 64, 1e-5)
@@ -191,7 +191,7 @@ def test_batches_that_no_stage_uses_are_not_complained_about():
 def test_a_setting_is_overridden_from_the_command_line(tmp_path):
     path = tmp_path / "a.yaml"
     path.write_text("name: a\ntraining: {lr: 1e-3, epochs: 3}\nobjective: wdoor\n")
-    (plan,) = load_sweep(path, ["training.lr=1e-5", "objective.tau=3", "seeds=[7]", "model.path=m"]).trials
+    (plan,) = load_sweep(path, ["training.lr=1e-5", "objective.tau=3", "seeds=[7]", "sandbox.new_share=0.5"]).trials
     config = plan.config
     assert (config.training.lr, config.training.epochs, config.objective.tau, config.seed) == (1e-5, 3, 3.0, 7)
 

@@ -9,7 +9,7 @@ from raysafe.models.generation import greedy
 from raysafe.settings import EvaluationSettings
 from raysafe.training.context import local_context
 
-SETTINGS = EvaluationSettings(max_new_tokens=6, batch_size=2)
+SETTINGS = EvaluationSettings(harmful="sandbox", max_new_tokens=6, batch_size=2)
 
 
 class Ranks:
