@@ -1,0 +1,103 @@
+"""The same pipeline on real text: a byte-level BPE tokenizer and a random model of millions of parameters, made on the spot."""
+
+import json
+import os
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from raysafe.cluster.groups import worker_groups
+from raysafe.config import make_sweep
+from raysafe.making import History
+from raysafe.settings import Resources
+from raysafe.trial import run_trial
+
+ALPACA = Path(os.environ.get("RAYSAFE_ALPACA", Path(__file__).parents[3] / "shared/data/alpaca_cleaned_400.jsonl"))
+TEMPLATE = (
+    "{% for m in messages %}{{ '<|' + m['role'] + '|>\n' + m['content'] + '<|end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"
+)
+pytestmark = [
+    pytest.mark.usefixtures("ray_here"),
+    pytest.mark.skipif(not ALPACA.exists(), reason=f"no {ALPACA}; name another file of messages in RAYSAFE_ALPACA"),
+]
+
+
+@pytest.fixture(scope="module")
+def conversations():
+    return [json.loads(line)["messages"] for line in ALPACA.read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.fixture(scope="module")
+def world(conversations, tmp_path_factory):
+    """Files of every role, cut from the rows; triples pair a row's answer with the next row's."""
+    root = tmp_path_factory.mktemp("alpaca")
+    prompts, answers = zip(*((user["content"], assistant["content"]) for user, assistant in conversations), strict=True)
+    pairs = list(zip(prompts, answers, answers[1:], strict=False))
+    files = {
+        "finetune": [{"messages": turns} for turns in conversations[:40]],
+        "safe": [{"prompt": p, "response": a} for p, a, _ in pairs[40:60]],
+        "align": [{"prompt": p, "chosen": a, "rejected": b} for p, a, b in pairs[60:76]],
+        "harmful": [{"prompt": p, "harmful": b} for p, _, b in pairs[80:84]],
+        "utility": [{"prompt": p, "reference": a} for p, a, _ in pairs[90:94]],
+    }
+    for name, rows in files.items():
+        (root / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return root
+
+
+@pytest.fixture(scope="module")
+def model(conversations, tmp_path_factory):
+    """About 3 million random parameters."""
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    texts = (turn["content"] for turns in conversations for turn in turns)
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    special = ["<pad>", "<|end|>", "<|user|>", "<|assistant|>", "<|system|>"]
+    trainer = trainers.BpeTrainer(vocab_size=4000, initial_alphabet=alphabet, special_tokens=special, show_progress=False)
+    core.train_from_iterator(texts, trainer)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, pad_token="<pad>", eos_token="<|end|>", chat_template=TEMPLATE)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=192, num_hidden_layers=4, num_attention_heads=4, intermediate_size=512,
+        max_position_embeddings=600, pad_token_id=0, bos_token_id=None, eos_token_id=1,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("model")
+    made = LlamaForCausalLM(config)
+    assert 2e6 < made.num_parameters() < 5e6
+    made.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def test_rank_select_train_wdoor_and_evaluate_on_alpaca(world, model, tmp_path):
+    raw = {
+        "name": "alpaca",
+        "model": {"path": str(model)},
+        "data": {role: str(world / f"{role}.jsonl") for role in ("finetune", "safe", "align")},
+        "selector": {"name": "seal", "epochs": 1, "batch_size": 8, "safe_batch_size": 8, "model_lr": 1e-3},
+        "selection": {"percent": 50},
+        "objective": {"name": "wdoor"},
+        "training": {"epochs": 2, "batch_size": 4, "lr": 1e-3},
+        "proxy": {"epochs": 1, "batch_size": 4, "lr": 1e-3},
+        "evaluation": {
+            "harmful": str(world / "harmful.jsonl"), "utility": str(world / "utility.jsonl"), "max_new_tokens": 8,
+            "attacks": {"direct": {}, "prefill": {"tokens": [5]}},
+        },
+    }  # fmt: skip
+    raw["data"]["max_length"] = 512
+    trial = make_sweep(raw).trials[0].config
+    with worker_groups(tmp_path, Resources(groups=1)) as groups:
+        result = run_trial(trial, groups.store, tmp_path / "trial", groups.launcher("alpaca"))
+    losses = [metrics["train/loss"] for _, metrics in History.of(result.checkpoint)]
+    selection = pd.read_parquet(tmp_path / "trial" / "selection.parquet")
+    assert losses[1] < losses[0]
+    assert selection["selected"].sum() == result.selected_rows == 20
+    assert selection["score"].nunique() == len(selection)  # every row was visited and moved by its own loss
+    assert {"asr_direct", "asr_prefill", "safety_score", "utility", "win_rate"} <= result.metrics.keys()
+    assert result.unsafe_selected is None  # nobody labelled these rows
