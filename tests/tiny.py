@@ -3,7 +3,7 @@
 from functools import lru_cache
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from raysafe.data.chat import ChatFormat
@@ -43,12 +43,16 @@ SENTENCES = (
 
 @lru_cache
 def byte_tokenizer(template=LLAMA3):
-    """Byte-level BPE (any text survives a round trip); runs of newlines are merged, as real vocabularies do."""
+    """Byte-level BPE (any text survives a round trip); runs of newlines are merged, as real vocabularies do. Left to itself it
+    begins every text with <s>, as Llama's does, though the chat templates bring one."""
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     core.train_from_iterator(SENTENCES * 4, trainers.BpeTrainer(vocab_size=340, initial_alphabet=alphabet, show_progress=False))
+    core.add_special_tokens(["<s>"])
+    begin = [("<s>", core.token_to_id("<s>"))]
+    core.post_processor = processors.TemplateProcessing(single="<s> $A", pair="<s> $A $B", special_tokens=begin)
     return _hugging_face(core, template)
 
 

@@ -32,6 +32,11 @@ def test_a_cycled_stream_covers_its_rows_evenly(rows, start, count):
     assert cycled(rows, 0, "align", start, count) == cycled(rows, 0, "align", 0, start + count)[start:]
 
 
+def test_every_pass_of_a_cycled_stream_is_shuffled_anew():
+    order = cycled(20, 0, "align", 0, 40)
+    assert order[:20] != order[20:] and order[:20] != cycled(20, 1, "align", 0, 20)
+
+
 @settings(max_examples=80, deadline=None)
 @given(st.integers(1, 4), st.integers(1, 4), st.integers(1, 3), st.data())
 def test_however_a_step_is_split_its_rows_are_there_once_in_order(accumulation, workers, size, data):

@@ -164,6 +164,12 @@ def test_a_pair_is_dropped_whole_where_one_answer_has_no_room():
 GIVEN = [("Sure,", " here is how"), ("Sure, h", "ere is how"), ("Su", "re"), ("größ", "e 🙂")]
 
 
+def test_a_given_prefix_with_nothing_after_it_is_dropped_with_the_reason():
+    """26 of the 400 released Gemma rows are such."""
+    kept, dropped = pairs([tiny.triple(7, prefix="Sure, here", harmful="")])
+    assert not kept and dropped[0].index == 7 and "ends within the prefix" in dropped[0].reason
+
+
 @pytest.mark.parametrize(("prefix", "harmful"), GIVEN)
 def test_a_given_prefix_is_never_labelled_and_its_continuation_is_labelled_whole(family, prefix, harmful):
     """Also where prefix and continuation would merge into one token."""

@@ -59,9 +59,10 @@ def test_prefilling_gives_k_tokens_of_the_harmful_answer_right_after_the_header(
 
 
 def test_prefilling_leaves_out_prompts_without_a_long_enough_harmful_answer():
-    short = EvalPrompt(Identity("e", 0), tiny.ask("How?"), None, "lid")
-    tokens = len(CHAT.answer_ids(short.prompt, "lid"))
-    assert Prefill((tokens,)).cases([short], CHAT) == [] and len(Prefill((tokens - 1 or 1,)).cases([short], CHAT)) == (tokens > 1)
+    short = EvalPrompt(Identity("e", 0), tiny.ask("How?"), None, "unlidded")
+    tokens = len(CHAT.answer_ids(short.prompt, "unlidded"))
+    assert tokens > 1  # else this test shows nothing
+    assert [case.variant for case in Prefill((tokens - 1, tokens)).cases([short], CHAT)] == [str(tokens - 1)]
 
 
 def test_the_prefills_of_the_papers_are_the_default():
@@ -117,8 +118,8 @@ def test_elsewhere_the_right_answer_is_preferred_to_a_refusal(judge, role):
 
 @pytest.mark.parametrize(
     "text",
-    ["I'm sorry, but no", "I\u2019m sorry", "I cannot do it", "Sure: first, well, I can't say", "As an AI, no", "We will not help",
-     "I am unable to", "I apologise", "not able to assist", "That is not appropriate"],
+    ["I'm sorry, but no", "I\u2019m sorry", "I cannot do it", "Sure: first, well, I can't say", "As an AI, no",
+     "We will not help", "I am unable to", "I apologise", "not able to assist", "That is not appropriate"],
 )  # fmt: skip
 def test_phrases_knows_a_refusal_anywhere_in_the_answer(text):
     assert Phrases().refuses(text) and not Phrases().complies(PROMPTS[0], text)

@@ -9,11 +9,13 @@ import torch
 
 from raysafe.data.tokens import TokenRow
 from raysafe.errors import StageError
+from raysafe.models.log_probs import frozen_label_log_probs
 from raysafe.selection.diagnostics import auc
 from raysafe.selection.seal import Seal
 from raysafe.settings import TrainingSettings
 from raysafe.training.context import local_context
-from raysafe.training.selector_loop import SelectorData, engine_settings, rank_rows, steps_per_epoch
+from raysafe.training.engine import PlainEngine
+from raysafe.training.selector_loop import SelectorData, engine_settings, rank_rows, selector_step, steps_per_epoch
 
 SEAL = Seal(gamma=0.1, lr=20.0, model_lr=1e-2, epochs=3, batch_size=4, safe_batch_size=4)
 
@@ -92,6 +94,20 @@ def test_at_gamma_zero_the_fine_tuning_rows_leave_theta_alone():
     assert not torch.equal(omega, other_omega)
 
 
+@pytest.mark.parametrize(("silenced", "moved"), [(6, False), (4, True)])
+def test_a_rows_weight_is_that_of_its_index_in_the_unfiltered_data(silenced, moved):
+    """Position 4 of the kept rows is row 6. With omega -60 there it can't move theta, whatever it says; elsewhere it can."""
+    thetas = []
+    for data in (planted(), other_finetune()):
+        assert data.finetune[4].index == 6
+        omega = torch.zeros(16, dtype=torch.float64).index_fill_(0, torch.tensor([silenced]), -60.0)
+        engine = PlainEngine(tiny.llama(), TrainingSettings(batch_size=1, lr=1e-2, clip=0.0))
+        seal = replace(SEAL, weights="sigmoid", batch_size=1, safe_batch_size=1)
+        selector_step(engine, seal, data, omega, [4], [0], 0.5, local_context())
+        thetas.append(torch.cat([value.flatten() for value in engine.full_state().values()]))
+    assert torch.allclose(*thetas, rtol=0, atol=1e-6) != moved
+
+
 def test_at_a_larger_gamma_they_move_it():
     seal = replace(SEAL, gamma=0.1, epochs=1)
     theta, other = rank(seal)[2], rank(seal, other_finetune())[2]
@@ -114,8 +130,6 @@ def test_the_first_step_is_the_formulas():
     data = replace(planted(), finetune=[row(i, i % 2 == 0) for i in range(4)], total=4, unsafe_N=None)
     seal = replace(SEAL, epochs=1, lr=1.0)
     omega, _, _ = rank(seal, data)
-    from raysafe.models.log_probs import frozen_label_log_probs
-
     values = frozen_label_log_probs(tiny.llama(), data.finetune, 0, 4)
     losses = torch.stack([-value.double().mean() for value in values])
     torch.testing.assert_close(omega, -(losses - losses.mean()) / 4, rtol=1e-5, atol=1e-6)
