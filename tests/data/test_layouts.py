@@ -204,7 +204,7 @@ def test_evaluation_rows_bring_references_and_harmful_answers(tmp_path, row, ref
 
 
 def test_an_evaluation_prompt_in_the_training_data_is_refused_naming_both(tmp_path):
-    training = load_examples(write(tmp_path / "d.jsonl", [{"prompt": "How?", "response": "b"}]))
+    training = load_examples(write(tmp_path / "d.jsonl", [{"prompt": text, "response": "b"} for text in ("Who?", "How?")]))
     prompts = load_eval_prompts(write(tmp_path / "e.jsonl", [{"prompt": "Why?"}, {"prompt": "How?"}]))
     with pytest.raises(DataError, match=r"evaluation.harmful \(.*e.jsonl\), row 2.*data.finetune"):
         check_overlap({"finetune": list(training)}, {"harmful": prompts})

@@ -94,6 +94,13 @@ def test_at_gamma_zero_the_fine_tuning_rows_leave_theta_alone():
     assert not torch.equal(omega, other_omega)
 
 
+@pytest.mark.parametrize(("epochs", "moved"), [(1, False), (2, True)])
+def test_a_linear_gamma_lets_them_move_theta_from_the_second_epoch_on(epochs, moved):
+    seal = replace(SEAL, gamma=0.0, schedule="linear", increment=0.1, epochs=epochs)
+    theta, other = rank(seal)[2], rank(seal, other_finetune())[2]
+    assert any(not torch.equal(value, other[name]) for name, value in theta.items()) == moved
+
+
 @pytest.mark.parametrize(("silenced", "moved"), [(6, False), (4, True)])
 def test_a_rows_weight_is_that_of_its_index_in_the_unfiltered_data(silenced, moved):
     """Position 4 of the kept rows is row 6. With omega -60 there it can't move theta, whatever it says; elsewhere it can."""
