@@ -61,20 +61,26 @@ def rank_rows(
 ) -> Tensor:
     """omega after training, shape N (every row of the unfiltered D), float64, the same on all ranks.
 
+    It is learned over the K rows that a filter left, in their order: a dropped row in the softmax would gather the weight that
+    the others lose, as no loss of its own ever pulls it down. Dropped rows keep the starting value.
     Reports after every epoch: selector/safe_loss, selector/finetune_loss, selector/gamma, and selector/auc if labels are known.
     """
     engine = context.make_engine(model, settings, context.device)
-    omega_N, first_epoch = seal.scores(data.total, seed), 0
+    omega_K, first_epoch = seal.scores(len(data.finetune), seed), 0
     if state_folder is not None and (state_folder / "DONE").exists():
         state = engine.load_state(state_folder)
-        omega_N, first_epoch = state["omega"], int(state["epoch"]) + 1
+        omega_K, first_epoch = state["omega"], int(state["epoch"]) + 1
     for epoch in range(first_epoch, seal.epochs):
-        omega_N, row = _epoch(engine, seal, data, omega_N, seed, epoch, context)
+        omega_K, row = _epoch(engine, seal, data, omega_K, seed, epoch, context)
         if state_folder is not None and epoch + 1 < seal.epochs:
-            save_state(engine, state_folder, epoch, context, omega=omega_N)
+            save_state(engine, state_folder, epoch, context, omega=omega_K)
         context.report((epoch + 1) * steps_per_epoch(seal, data), {"epoch": epoch + 1, **row})
     engine.close()
-    return omega_N
+    return seal.scores(data.total, seed).index_copy(0, _kept_rows(data), omega_K)
+
+
+def _kept_rows(data: SelectorData) -> Tensor:
+    return torch.tensor([row.index for row in data.finetune])
 
 
 def steps_per_epoch(seal: Seal, data: SelectorData) -> int:
@@ -83,7 +89,7 @@ def steps_per_epoch(seal: Seal, data: SelectorData) -> int:
 
 
 def _epoch(
-    engine: Engine, seal: Seal, data: SelectorData, omega_N: Tensor, seed: int, epoch: int, context: Context
+    engine: Engine, seal: Seal, data: SelectorData, omega_K: Tensor, seed: int, epoch: int, context: Context
 ) -> tuple[Tensor, dict[str, float]]:
     sums = {"safe": 0.0, "finetune": 0.0}
     steps = steps_per_epoch(seal, data)
@@ -92,33 +98,32 @@ def _epoch(
         finetune = shuffled(len(data.finetune), seed, "finetune", epoch)[step * size : (step + 1) * size]
         start = (epoch * steps + step) * seal.safe_batch_size
         safe = cycled(len(data.safe), seed, "safe", start, seal.safe_batch_size)
-        omega_N, losses = selector_step(engine, seal, data, omega_N, finetune, safe, seal.gamma_at(epoch), context)
+        omega_K, losses = selector_step(engine, seal, data, omega_K, finetune, safe, seal.gamma_at(epoch), context)
         if not all(map(math.isfinite, losses.values())):
             raise StageError(f"selector step {epoch * steps + step + 1}: the loss is not finite: {losses}, rows {finetune}.")
         for name in sums:
             sums[name] += losses[name]
     row = {f"selector/{name}_loss": total / steps for name, total in sums.items()}
     row["selector/gamma"] = seal.gamma_at(epoch)
-    eligible = [r.index for r in data.finetune]
-    score = auc(omega_N[eligible], data.unsafe_N[eligible]) if data.unsafe_N is not None else None
-    return omega_N, row if score is None else {**row, "selector/auc": score}
+    score = auc(omega_K, data.unsafe_N[_kept_rows(data)]) if data.unsafe_N is not None else None
+    return omega_K, row if score is None else {**row, "selector/auc": score}
 
 
 def selector_step(
     engine: Engine,
     seal: Seal,
     data: SelectorData,
-    omega_N: Tensor,
+    omega_K: Tensor,
     finetune: Sequence[int],
     safe: Sequence[int],
     gamma: float,
     context: Context,
 ) -> tuple[Tensor, dict[str, float]]:
-    """One step of Algorithm 2 on the given positions. Returns the new omega and the mean unweighted losses.
+    """One step of Algorithm 2 on the given positions (of the K kept rows). Returns the new omega and the mean unweighted losses.
 
     Losses of all workers are gathered, so that every rank makes the same update of the whole omega.
     """
-    weights_N = row_weights(omega_N, seal.weights)
+    weights_K = row_weights(omega_K, seal.weights)
     places = {"safe": (safe, seal.safe_batch_size), "finetune": (finetune, seal.batch_size)}
     shares = {name: split(p, size, seal.accumulation, context.world_size) for name, (p, size) in places.items()}
     seen: dict[str, list[tuple[int, float]]] = {"safe": [], "finetune": []}
@@ -126,8 +131,8 @@ def selector_step(
         mine: dict[str, Share] = {name: share[micro][context.rank] for name, share in shares.items()}
         batch = collate(mine, {"safe": data.safe, "finetune": data.finetune}, data.pad_id).to(context.device)
         losses = _row_losses(engine.module, batch, gamma)
-        rows = [data.finetune[place].index for place in batch.positions["finetune"]]
-        parts = theta_losses(losses["safe"], losses["finetune"], weights_N[rows].to(context.device), gamma)
+        weights_B = weights_K[list(batch.positions["finetune"])].to(context.device)
+        parts = theta_losses(losses["safe"], losses["finetune"], weights_B, gamma)
         row_mask = {name: batch.weights_B[part] for name, part in batch.streams.items()}
         means = batch_means(parts, row_mask, {"safe": len(safe), "finetune": len(finetune)})
         engine.backward(means["safe"] + means["finetune"])
@@ -135,10 +140,10 @@ def selector_step(
             values = losses[name].detach().tolist()
             seen[name] += [(p, v) for p, v in zip(share.positions, values, strict=True) if p is not None]
     everyone = {name: [pair for part in context.gather(pairs) for pair in part] for name, pairs in seen.items()}
-    rows_B = torch.tensor([data.finetune[place].index for place, _ in everyone["finetune"]])
+    rows_B = torch.tensor([place for place, _ in everyone["finetune"]])
     losses_B = torch.tensor([loss for _, loss in everyone["finetune"]], dtype=torch.float64)
     mean = {name: sum(loss for _, loss in pairs) / max(len(pairs), 1) for name, pairs in everyone.items()}
-    return omega_step(omega_N, rows_B, losses_B, seal.lr, seal.weights), mean
+    return omega_step(omega_K, rows_B, losses_B, seal.lr, seal.weights), mean
 
 
 def _row_losses(module: Any, batch: TokenBatch, gamma: float) -> dict[str, Tensor]:
