@@ -101,13 +101,22 @@ def test_a_linear_gamma_lets_them_move_theta_from_the_second_epoch_on(epochs, mo
     assert any(not torch.equal(value, other[name]) for name, value in theta.items()) == moved
 
 
-@pytest.mark.parametrize(("silenced", "moved"), [(6, False), (4, True)])
-def test_a_rows_weight_is_that_of_its_index_in_the_unfiltered_data(silenced, moved):
-    """Position 4 of the kept rows is row 6. With omega -60 there it can't move theta, whatever it says; elsewhere it can."""
+@pytest.mark.parametrize("weights", ["softmax", "sigmoid"])
+def test_rows_that_were_dropped_change_nothing(weights):
+    """The same kept rows, alone and among dropped ones: a dropped row in the softmax would gather all the weight."""
+    seal, data = replace(SEAL, weights=weights), planted()
+    alone = replace(data, finetune=[replace(row, index=i) for i, row in enumerate(data.finetune)], total=14, unsafe_N=None)
+    (omega, _, theta), (expected, _, same_theta) = rank(seal, data), rank(seal, alone)
+    assert omega[[row.index for row in data.finetune]].tolist() == expected.tolist() and omega[[0, 5]].tolist() == [0.0, 0.0]
+    assert all(torch.equal(value, same_theta[name]) for name, value in theta.items())
+
+
+@pytest.mark.parametrize(("silenced", "moved"), [(4, False), (6, True)])
+def test_theta_meets_every_row_with_its_own_weight(silenced, moved):
+    """With omega -60 at its position a row can't move theta, whatever it says; elsewhere it can."""
     thetas = []
     for data in (planted(), other_finetune()):
-        assert data.finetune[4].index == 6
-        omega = torch.zeros(16, dtype=torch.float64).index_fill_(0, torch.tensor([silenced]), -60.0)
+        omega = torch.zeros(14, dtype=torch.float64).index_fill_(0, torch.tensor([silenced]), -60.0)
         engine = PlainEngine(tiny.llama(), TrainingSettings(batch_size=1, lr=1e-2, clip=0.0))
         seal = replace(SEAL, weights="sigmoid", batch_size=1, safe_batch_size=1)
         selector_step(engine, seal, data, omega, [4], [0], 0.5, local_context())
