@@ -219,6 +219,9 @@ def _defaults(raw: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any
     if raw.get("model", {}).get("path", SANDBOX) != SANDBOX:
         return {}
     defaults = {key: value for key, value in _sandbox_defaults().items() if key in _PLAIN_SECTIONS}
+    evaluation = raw.get("evaluation", {})
+    if "attacks" in evaluation:  # a list of suites, not settings to be completed
+        defaults["evaluation"] = {key: value for key, value in defaults["evaluation"].items() if key != "attacks"}
     for key in _NAMED_SECTIONS:
         defaults[key] = _sandbox_defaults().get(f"{key}s", {}).get(names[key], {})
     return defaults

@@ -95,7 +95,7 @@ class TrainingSettings:
     lr: float = 1e-5
     warmup_steps: int = 0
     decay: Literal["constant", "linear", "cosine"] = "constant"
-    """What the learning rate does after the warm-up: stays, or falls to 0 at the last step."""
+    """What the learning rate does after the warm-up: stays, or falls towards 0 at the end of the run."""
     weight_decay: float = 0.0
     betas: tuple[float, float] = (0.9, 0.999)
     clip: float = 1.0

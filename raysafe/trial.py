@@ -31,11 +31,13 @@ Launch = Callable[[Sequence[Stage]], list[Artifact]]
 
 @dataclass(frozen=True)
 class TrialResult:
-    """What is recorded of a trial. `unsafe_selected`: share of unsafe rows among the kept ones, where labels are known."""
+    """What is recorded of a trial. `unsafe_selected`: share of unsafe rows among the kept ones, `ranking_auc`: P(a safe row
+    ranks above an unsafe one), both where labels are known."""
 
     metrics: dict[str, Rate]
     selected_rows: int
     unsafe_selected: float | None
+    ranking_auc: float | None
     checkpoint: Artifact
 
 
@@ -59,7 +61,7 @@ def run_trial(
     (scores,) = launch([EvaluateStage(trained_model(checkpoint), plan)])
     link(folder / "checkpoint", checkpoint.folder)
     metrics = {name: Rate(**rate) for name, rate in scores.result["metrics"].items()}
-    return TrialResult(metrics, len(selection.rows), selection.unsafe_share, checkpoint)
+    return TrialResult(metrics, len(selection.rows), selection.unsafe_share, ranking.result["auc"], checkpoint)
 
 
 def here(store: Store) -> Launch:

@@ -71,7 +71,7 @@ class Desk:
         self.closed = False
 
     def post(self, trial: str, stages: Sequence[tuple[str, str, bool, Any]]) -> None:
-        """A trial wants these stages, given as (job id, label, shared, payload). A stopped one is tried again, a failed one not."""
+        """A trial wants these stages: (job id, label, shared, payload) each. A stopped one is tried again, a failed one not."""
         for job_id, label, shared, payload in stages:
             job = self.jobs.get(job_id)
             if job is None or job.state is JobState.STOPPED:
@@ -129,8 +129,13 @@ class Desk:
     def end(self, group: str, job_id: str, state: JobState, error: str = "") -> None:
         """A group is through with a job."""
         job = self.jobs[job_id]
-        if job.group == group and not job.state.ended:
-            self.served[group] = self.served.get(group, 0) + 1
+        if job.group != group or job.state.ended:
+            return
+        self.served[group] = self.served.get(group, 0) + 1
+        if state is JobState.STOPPED and job.wanted_by:  # somebody has asked for it since the order to stop
+            job.state, job.group = JobState.QUEUED, None
+            self.queue.append(job_id)
+        else:
             self._end(job, state, error)
 
     def halt(self, trial: str) -> None:

@@ -11,32 +11,43 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 import ray
-from ray.tune import Callback
+from ray.tune.progress_reporter import TrialProgressCallback
 
 from raysafe.artifacts import write_text
 from raysafe.cluster.desk import Event, JobState
 from raysafe.cluster.groups import Groups
 from raysafe.cluster.tracked import TrackedRuns
-from raysafe.cluster.trial_record import TrialRecord
+from raysafe.cluster.trial_record import TrialRecord, flat_metrics
 from raysafe.cluster.tuning import TrialTask
 from raysafe.config import SweepConfig
 from raysafe.report.live import LiveTable
 from raysafe.report.summary import SUMMARY, TrialRow, write_summary
+from raysafe.report.table import BASE, base_rows
 from raysafe.tracking.base import EndStatus, Tracker
 
 POLL_S = 0.3
 _ENDS: dict[str, EndStatus] = {"FINISHED": "FINISHED", "STOPPED": "STOPPED", "FAILED": "FAILED"}
 
 
-class TuneCallback(Callback):
-    """Passes on when Tune starts and ends a trial; the recording thread does the rest."""
+class TuneCallback(TrialProgressCallback):
+    """Passes on when Tune starts and ends a trial; the recording thread does the rest.
+
+    It takes the place of Tune's own progress callback, which would print into the live table.
+    """
 
     def __init__(self, told: "SimpleQueue[tuple[str, int]]") -> None:
+        super().__init__()
         self.told = told
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune writes its callbacks into a snapshot that nobody restores; a queue can't go there."""
         return {"told": None}
+
+    def setup(self, *arguments: Any, **options: Any) -> None:
+        """Tune's hook: nothing to set up."""
+
+    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
+        """Tune's hook: rows reach the record by the desk."""
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Tune's hook."""
@@ -65,6 +76,7 @@ class SweepRecord:
         self.told: SimpleQueue[tuple[str, int]] = SimpleQueue()
         self.callback = TuneCallback(self.told)
         self._by_name = {trial.plan.name: trial for trial in self.trials}
+        self.base = {row.trial: row for row in base_rows(self.folder)}
         self._stages: dict[str, Event] = {}
         self._seen = 0
 
@@ -78,6 +90,7 @@ class SweepRecord:
             changed |= self._on_tune(*told, runs)
         if changed:
             write_summary(self.folder / SUMMARY, self.rows())
+            write_summary(self.folder / BASE, list(self.base.values()))
 
     def _next_told(self) -> tuple[str, int] | None:
         try:
@@ -131,8 +144,17 @@ class SweepRecord:
             write_text(trial.folder / "error.txt", trial.error + "\n")
         else:
             trial.status = "FINISHED" if "metrics" in trial.result else "STOPPED"
+        self._note_base(trial)
         runs.end_trial(trial, _ENDS[trial.status])
         return True
+
+    def _note_base(self, trial: TrialRecord) -> None:
+        """Keep the scores of the model that the trial started from."""
+        for label, _, kind, key in trial.result.get("used", []):
+            if label == "reference":
+                metrics = flat_metrics(self.groups.store.artifact(kind, key).result["metrics"])
+                name = f"base {key}"
+                self.base[name] = TrialRow(name, "FINISHED", trial.plan.config.seed, metrics=metrics)
 
 
 class Recorder:

@@ -53,7 +53,7 @@ class TrackedRuns:
             self._backfill(trial, label, shared, kind, key)
         if "metrics" in trial.result:
             final = {f"eval/{name}": value for name, value in flat_metrics(trial.result["metrics"]).items()}
-            counts = {name: trial.result[name] for name in ("selected_rows", "unsafe_selected")}
+            counts = {name: trial.result[name] for name in ("selected_rows", "unsafe_selected", "ranking_auc")}
             final |= {name: float(value) for name, value in counts.items() if value is not None}
             self.tracker.log(trial.run, trial.step, final)
         if (trial.folder / "selection.parquet").exists():

@@ -56,6 +56,7 @@ def tune_trial(config: Mapping[str, Any], tasks: Sequence[TrialTask], groups: Gr
                 "metrics": plain(result.metrics),
                 "selected_rows": result.selected_rows,
                 "unsafe_selected": result.unsafe_selected,
+                "ranking_auc": result.ranking_auc,
                 "used": launch.used,
             },
         )

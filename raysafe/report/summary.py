@@ -18,7 +18,7 @@ _FIRST = ("trial", "status", "seed")
 _BEFORE_SUITES = ("win_rate", "win_rate_low", "win_rate_high", "safety_score", "safety_score_low", "safety_score_high")
 _SUITES = ("asr_direct", "asr_prefill")
 _AFTER_SUITES = ("over_refusal", "utility", "new_tasks")
-_LAST = ("selected_rows", "unsafe_selected", "epochs", "wall_s", "error")
+_LAST = ("selected_rows", "unsafe_selected", "ranking_auc", "epochs", "wall_s", "error")
 _SUITE = re.compile(r"asr_(?!.*_(low|high|\d+)$)")
 """Not an interval's end, and not a variant such as `asr_prefill_5`."""
 
@@ -38,6 +38,8 @@ class TrialRow:
     selected_rows: float | None = None
     unsafe_selected: float | None = None
     """Share of unsafe rows among the kept ones, in [0, 1], where labels are known."""
+    ranking_auc: float | None = None
+    """P(a safe row ranks above an unsafe one), in [0, 1], where labels are known."""
     epochs: float | None = None
     wall_s: float | None = None
     """Seconds."""
@@ -66,7 +68,7 @@ def write_summary(path: Path, rows: Sequence[TrialRow]) -> None:
     for row in rows:
         own = [row.trial, row.status, row.seed]
         swept = [row.swept.get(key) for key in swept_keys(rows)]
-        last = [row.selected_rows, row.unsafe_selected, row.epochs, row.wall_s, " ".join(row.error.split())]
+        last = [row.selected_rows, row.unsafe_selected, row.ranking_auc, row.epochs, row.wall_s, " ".join(row.error.split())]
         cells = [*own, *swept, *(row.metrics.get(name) for name in metrics), *last]
         writer.writerow([_cell(value) for value in cells])
     write_text(path, text.getvalue())

@@ -19,10 +19,13 @@ from raysafe.report.summary import SUMMARY, TrialRow, read_summary, suites, swep
 NONE = "–"
 """What is not known."""
 REPORT = "report.md"
+BASE = "base.csv"
+"""Like the summary, of the untrained models."""
+BASE_STATUS = "base model"
 _STYLES = {"FINISHED": "green", "STOPPED": "yellow", "FAILED": "red", "RUNNING": "cyan"}
 _BEST = ("win_rate", "safety_score")
 """Shown with intervals, the highest value set off."""
-_FIRST_TO_GO = ("new tasks", "over-refusal", "unsafe kept", "utility", "ASR prefill", "ASR direct")
+_FIRST_TO_GO = ("ranking AUC", "new tasks", "over-refusal", "unsafe kept", "utility", "ASR prefill", "ASR direct")
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,7 @@ def make_grid(rows: Sequence[TrialRow]) -> Grid:
     for name in (*suites(rows), "over_refusal", "utility", "new_tasks"):
         columns[_title(name)] = [_share(row.metrics.get(name)) for row in rows]
     columns["unsafe kept"] = [_share(row.unsafe_selected) for row in rows]
+    columns["ranking AUC"] = [_share(row.ranking_auc) for row in rows]
     shown = {name: tuple(cells) for name, cells in columns.items() if name == "status" or any(cell != NONE for cell in cells)}
     best = {(row, _title(name)) for name in _BEST for row in _best_rows(rows, name)}
     return Grid(shown, left, frozenset(best))
@@ -129,12 +133,12 @@ def print_report(folder: Path, console: Console) -> None:
     """
     if not (folder / SUMMARY).is_file():
         raise DataError(f"{folder}: has no {SUMMARY}. Name a sweep's folder, STORAGE/NAME; it is there once a trial has ended.")
-    rows = read_summary(folder / SUMMARY)
+    rows, base = read_summary(folder / SUMMARY), base_rows(folder)
     question, means = question_of(folder), aggregate(rows)
     several = len(means) < len(rows)
     if question:
         console.print(escape(question), style="italic")
-    console.print(result_table(means if several else rows, console.width))
+    console.print(result_table([*_of_base(base), *means] if several else [*base, *rows], console.width))
     for note in _notes(rows, several):
         console.print(escape(note), style="dim", highlight=False, soft_wrap=True)
     for row in rows:
@@ -142,17 +146,28 @@ def print_report(folder: Path, console: Console) -> None:
             console.print(
                 f"[red]{escape(row.trial)}[/] {row.status.lower()}: {escape(row.error)}", highlight=False, soft_wrap=True
             )
-    write_text(folder / REPORT, markdown_report(folder.absolute().name, question, rows))
+    write_text(folder / REPORT, markdown_report(folder.absolute().name, question, rows, base))
 
 
-def markdown_report(name: str, question: str, rows: Sequence[TrialRow]) -> str:
-    """The page: question, means over seeds where there are several, every trial, errors."""
+def base_rows(folder: Path) -> list[TrialRow]:
+    """Scores of the models that the trials started from, one a model, from `base.csv`."""
+    path = folder / BASE
+    return [replace(row, status=BASE_STATUS) for row in read_summary(path)] if path.is_file() else []
+
+
+def _of_base(base: Sequence[TrialRow]) -> list[TrialRow]:
+    """Their mean over seeds."""
+    return [replace(row, status=BASE_STATUS) for row in aggregate([replace(row, status="FINISHED") for row in base])]
+
+
+def markdown_report(name: str, question: str, rows: Sequence[TrialRow], base: Sequence[TrialRow] = ()) -> str:
+    """The page: question, means over seeds where there are several, every trial, errors; `base`, the untrained models, first."""
     means = aggregate(rows)
     several = len(means) < len(rows)
     parts = [f"# {name}", question]
     if several:
-        parts += ["## Means over seeds", markdown_table(means), "## Trials"]
-    parts += [markdown_table(rows), *_notes(rows, several)]
+        parts += ["## Means over seeds", markdown_table([*_of_base(base), *means]), "## Trials"]
+    parts += [markdown_table([*base, *rows]), *_notes(rows, several)]
     errors = [f"- `{row.trial}` {row.status.lower()}: {row.error}" for row in rows if row.error]
     parts += ["## Errors", "\n".join(errors)] if errors else []
     return "\n\n".join(part.strip() for part in parts if part.strip()) + "\n"

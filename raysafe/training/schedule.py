@@ -6,7 +6,8 @@ from raysafe.settings import TrainingSettings
 
 
 def lr_at(step: int, total_steps: int, settings: TrainingSettings) -> float:
-    """Learning rate of `step` (from 0): linear warm-up from lr / warmup_steps, then constant, linear or cosine to 0."""
+    """Learning rate of `step` (from 0): linear warm-up from lr / warmup_steps, then constant, or linear or cosine
+    towards 0, which the step after the last would have."""
     if step < settings.warmup_steps:
         return settings.lr * (step + 1) / settings.warmup_steps
     if settings.decay == "constant":

@@ -45,6 +45,16 @@ def test_halting_its_only_trial_stops_a_job_at_its_next_row():
     assert desk.look("train-1")[0] is JobState.STOPPED
 
 
+def test_a_job_wanted_again_while_it_is_being_stopped_is_queued_again():
+    desk = desk_with(TRAIN)
+    desk.next_job("g")
+    desk.halt("a")
+    assert desk.row("g", "train-1", 1, {}) is True
+    desk.post("b", [TRAIN])
+    desk.end("g", "train-1", JobState.STOPPED)
+    assert desk.next_job("g")[0] == "train-1"
+
+
 def test_a_job_that_another_trial_still_wants_goes_on():
     desk = desk_with(RANK)
     desk.post("b", [RANK])

@@ -1,0 +1,81 @@
+"""The commands from end to end on real Ray: one trial, a selection, an evaluation, a report; Ctrl-C and going on."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pandas as pd
+import psutil
+import pytest
+import yaml
+from small import small_trial
+
+from raysafe.cli import main
+from raysafe.data.loading import load_examples
+from raysafe.data.manifest import Selection
+
+
+@pytest.fixture
+def file(random_model, tmp_path):
+    """A small trial's file with a sweep section in it, which the single commands leave aside."""
+    path = tmp_path / "small.yaml"
+    grid = {"grid": {"training.lr": [1e-3, 2e-3]}}
+    path.write_text(yaml.safe_dump(small_trial(random_model, objective="sft", sweep=grid)))
+    return str(path)
+
+
+def test_a_trial_prints_its_scores_and_leaves_its_files(ray_here, file, storage, capsys):
+    assert main(["trial", file, "--set", "training.epochs=1", "--storage", str(storage)]) == 0
+    said = capsys.readouterr().out
+    assert "win_rate" in said and "asr_prefill_3" in said and "26 rows selected" in said
+    (folder,) = (storage / "single").glob("small-*")
+    assert (folder / "checkpoint" / "model.safetensors").exists() and (folder / "selection.parquet").exists()
+    assert 0 <= json.loads((folder / "scores.json").read_text())["win_rate"]["value"] <= 1
+
+
+def test_a_selection_is_written_and_fits_its_data_only(ray_here, file, storage, tmp_path, capsys):
+    out = tmp_path / "kept.parquet"
+    assert main(["select", file, "--out", str(out), "--set", "selection.percent=25", "--storage", str(storage)]) == 0
+    assert "8 of 32 rows selected" in capsys.readouterr().out
+    (finetune,) = [path for path in storage.glob("artifacts/world/*/finetune.jsonl") if len(load_examples(path)) == 32]
+    assert len(Selection.load(out).apply(load_examples(finetune))) == 8
+
+
+def test_an_evaluation_scores_a_folder_against_the_base(ray_here, file, storage, random_model, tmp_path, capsys):
+    out = tmp_path / "scores.json"
+    assert main(["evaluate", str(random_model), file, "--out", str(out), "--storage", str(storage)]) == 0
+    assert "safety_score" in capsys.readouterr().out
+    assert json.loads(out.read_text())["win_rate"]["value"] == 0.5  # the base against itself: all ties
+
+
+def sweep_process(file, storage, *more):
+    command = [sys.executable, "-m", "raysafe.cli", "sweep", file, "--storage", str(storage), *more]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "RAY_ADDRESS": ""}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+
+
+def test_ctrl_c_ends_with_130_and_resume_goes_on(file, tmp_path):
+    settings = ["--set", "training.epochs=12"]
+    process = sweep_process(file, tmp_path / "runs", *settings)
+    told = next(line for line in process.stdout if "epoch 2/" in line)
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGINT)
+    rest = process.communicate(timeout=120)[0]
+    assert process.returncode == 130 and "--resume" in rest, told + rest
+    assert gone(children)
+
+    again = sweep_process(file, tmp_path / "runs", *settings, "--resume")
+    said = again.communicate(timeout=240)[0]
+    assert again.returncode == 0, said
+    table = pd.read_csv(tmp_path / "runs" / "small" / "summary.csv")
+    assert table["status"].tolist() == ["FINISHED", "FINISHED"] and table["epochs"].tolist() == [12, 12]
+    name = told.split()[1].rstrip(":")
+    assert not any(name in line and ("epoch 1/" in line or "epoch 2/" in line) for line in said.splitlines()), said
+
+
+def gone(processes):
+    """Whether all of them end within some seconds."""
+    _, alive = psutil.wait_procs(processes, timeout=20)
+    return [p for p in alive if p.status() != psutil.STATUS_ZOMBIE] == []
