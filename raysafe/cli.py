@@ -70,7 +70,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         if arguments.command == "sweep":
             print("\nInterrupted. The same command with --resume goes on; finished work is not done again.", file=sys.stderr)
-        return INTERRUPTED
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(INTERRUPTED)  # at once: Ray's processes end with this one, and threads may still wait for them
     except BrokenPipeError:  # as in `raysafe report DIR | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

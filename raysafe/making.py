@@ -1,14 +1,12 @@
 """Running a stage on its workers: its key, one maker at a time, and the rows it reports kept with its result."""
 
 import json
-import shutil
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from raysafe.artifacts import FORMAT, Artifact, Store, fingerprint, plain, write_json
-from raysafe.errors import StageStopped
 from raysafe.stages import Stage
 from raysafe.training.context import Context
 
@@ -32,12 +30,7 @@ def make(stage: Stage, store: Store, context: Context) -> Artifact:
         workspace = store.workspace(kind, key)
         history = History(workspace / "history.json")
         told = replace(context, report_row=history.around(context.report_row)) if context.rank == 0 else context
-        try:
-            result.update(stage.run(told, folder, workspace))
-        except StageStopped:
-            if context.rank == 0:
-                shutil.rmtree(workspace, ignore_errors=True)
-            raise
+        result.update(stage.run(told, folder, workspace))
         if context.rank == 0:
             write_json(folder / "history.json", history.rows)
     context.barrier()

@@ -20,7 +20,7 @@ from raysafe.data.chat import ChatFormat
 from raysafe.data.manifest import Ranking, Selection
 from raysafe.data.records import EvalPrompt
 from raysafe.data.tokens import TokenRow, encode_examples
-from raysafe.errors import StageError
+from raysafe.errors import StageError, StageStopped
 from raysafe.evaluation import ATTACKS, JUDGES
 from raysafe.evaluation.generating import generator
 from raysafe.evaluation.score import Answer, Scores, evaluate
@@ -69,7 +69,12 @@ class BaseStage:
         from raysafe.sandbox.model import train_base  # transformers' models take seconds to import: not for a trial's driver
 
         if context.rank == 0:
-            train_base(self.world, folder, context.report_row)
+
+            def report(step: int, metrics: dict[str, float]) -> None:
+                if context.report_row(step, metrics) or context.stop_asked():
+                    raise StageStopped(f"stopped at step {step}")
+
+            train_base(self.world, folder, report)
         context.barrier()
         return {}
 

@@ -126,6 +126,10 @@ class Desk:
         self._tell(job, step, metrics)
         return not job.wanted_by
 
+    def unwanted(self, job_id: str) -> bool:
+        """Whether a running job is to stop now: nobody wants it any more, or the desk has closed."""
+        return self.closed or not self.jobs[job_id].wanted_by
+
     def end(self, group: str, job_id: str, state: JobState, error: str = "") -> None:
         """A group is through with a job."""
         job = self.jobs[job_id]

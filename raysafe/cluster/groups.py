@@ -3,7 +3,6 @@
 import logging
 import os
 import pickle
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -35,6 +34,9 @@ ENVIRONMENT = {
 }
 """Of all processes of a sweep."""
 POLL_S = 0.1
+GOODBYE_S = 60
+"""How long a group gets to end what it does; generating answers can't be stopped half-way."""
+THREAD = "raysafe worker group"
 Row = tuple[str, int, dict[str, float]]
 
 
@@ -155,17 +157,21 @@ def worker_groups(storage: Path, resources: Resources, may_grow: bool = False) -
     ray.get(desk.events.remote(0))
     alive = _Alive(desk, count)
     settings = [GroupSettings(name, f"group-{number}", str(storage.absolute())) for number in range(count)]
-    threads = [threading.Thread(target=_keep, args=(item, resources, alive), daemon=True) for item in settings]
+    threads = [threading.Thread(target=_keep, args=(item, resources, alive), name=THREAD, daemon=True) for item in settings]
     for thread in threads:
         thread.start()
     try:
         yield Groups(desk, Store(storage), count)
     finally:
         ray.get(desk.close.remote())
-        interrupted = isinstance(sys.exc_info()[1], KeyboardInterrupt)  # then what runs is not waited for: Ray is shut down
-        for thread in threads:
-            thread.join(timeout=0 if interrupted else 60)
+        for thread in threads:  # what runs stops at its next step
+            thread.join(timeout=GOODBYE_S)
         ray.kill(desk)
+
+
+def still_at_work() -> bool:
+    """Whether a group's thread is in Ray yet: then shutting Ray down would end this process in the middle of a sentence."""
+    return any(thread.name == THREAD for thread in threading.enumerate())
 
 
 class _Alive:

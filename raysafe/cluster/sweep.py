@@ -13,7 +13,7 @@ import yaml
 from rich.console import Console
 
 from raysafe.artifacts import Store, fingerprint, plain, write_text
-from raysafe.cluster.groups import Groups, connect, worker_groups
+from raysafe.cluster.groups import Groups, connect, still_at_work, worker_groups
 from raysafe.cluster.record import Recorder, SweepRecord
 from raysafe.cluster.tuning import TrialTask, run_tune
 from raysafe.config import SweepConfig
@@ -132,7 +132,7 @@ def ray_session(address: str | None) -> Iterator[None]:
     try:
         yield
     finally:
-        if ours:
+        if ours and not still_at_work():
             ray.shutdown()
 
 

@@ -2,8 +2,11 @@
 
 import os
 import pickle
+import shutil
+import threading
 import time
 import traceback
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +23,7 @@ from raysafe.training.engine import DeepSpeedEngine
 
 POLL_S = 0.05
 HEARTBEAT_S = 5.0
+WATCH_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -78,11 +82,16 @@ def _run(desk: Any, group: GroupSettings, job_id: str, stage: Any, rank: int, wo
     def report(step: int, metrics: dict[str, float]) -> bool:
         return ray.get(desk.row.remote(group.group, job_id, step, metrics))
 
-    state, error = JobState.DONE, ""
+    state, error, watch = JobState.DONE, "", Watch(desk, job_id)
     try:
-        make(pickle.loads(stage), Store(group.storage), Context(report, DeepSpeedEngine, device(), rank, world_size))
+        with watch if rank == 0 else nullcontext():
+            context = Context(report, DeepSpeedEngine, device(), rank, world_size, watch.stop.is_set)
+            make(pickle.loads(stage), Store(group.storage), context)
     except StageStopped:
         state = JobState.STOPPED
+        if rank == 0 and not ray.get(desk.is_closed.remote()):  # nobody will go on with it, as after an interruption
+            kind, _, key = job_id.rpartition("-")
+            shutil.rmtree(Store(group.storage).workspace(kind, key), ignore_errors=True)
     except Exception as problem:
         state, error = JobState.FAILED, describe(problem)
     if rank == 0 or state is JobState.FAILED:
@@ -90,6 +99,28 @@ def _run(desk: Any, group: GroupSettings, job_id: str, stage: Any, rank: int, wo
     if state is JobState.FAILED and world_size > 1:
         # the other ranks may wait in a collective for this one: the group starts anew
         raise RuntimeError(error)
+
+
+class Watch:
+    """Asks the desk about a running job from a thread of its own, so that a stop takes effect at the next step."""
+
+    def __init__(self, desk: Any, job_id: str) -> None:
+        self.desk, self.job_id = desk, job_id
+        self.stop, self._over = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *problem: Any) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._over.wait(WATCH_S):
+            if ray.get(self.desk.unwanted.remote(self.job_id)):
+                self.stop.set()
+                return
 
 
 def describe(problem: Exception) -> str:

@@ -17,13 +17,21 @@ Report = Callable[[int, dict[str, float]], bool]
 
 @dataclass(frozen=True)
 class Context:
-    """rank 0 alone reports and writes files. `make_engine` builds a fresh engine around a model."""
+    """rank 0 alone reports and writes files. `make_engine` builds a fresh engine around a model. `stop_asked` says at any
+    time, on rank 0, whether the stage is to end."""
 
     report_row: Report
     make_engine: Callable[[Any, TrainingSettings, torch.device], Engine]
     device: torch.device
     rank: int = 0
     world_size: int = 1
+    stop_asked: Callable[[], bool] = lambda: False
+
+    def check_stop(self) -> None:
+        """Every rank calls it at every step. Raises StageStopped on all of them if rank 0 was asked to stop."""
+        asked = self.rank == 0 and self.stop_asked()
+        if self.total([float(asked)])[0]:
+            raise StageStopped("stopped between two steps")
 
     def report(self, step: int, metrics: dict[str, float]) -> None:
         """Tell the progress; every rank calls it equally often. Raises StageStopped on all ranks if it was asked for."""

@@ -122,6 +122,7 @@ def _train_epoch(
     started, tokens = time.monotonic(), 0.0
     sums = {"train/loss": 0.0, "train/align_loss": 0.0, "train/retain_loss": 0.0}
     for step in range(per_epoch):
+        context.check_stop()
         number = epoch * per_epoch + step
         lr = lr_at(number, per_epoch * settings.epochs, settings)
         engine.set_lr(lr)

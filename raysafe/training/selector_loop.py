@@ -94,6 +94,7 @@ def _epoch(
     sums = {"safe": 0.0, "finetune": 0.0}
     steps = steps_per_epoch(seal, data)
     for step in range(steps):
+        context.check_stop()
         size = seal.batch_size
         finetune = shuffled(len(data.finetune), seed, "finetune", epoch)[step * size : (step + 1) * size]
         start = (epoch * steps + step) * seal.safe_batch_size
