@@ -27,6 +27,12 @@ def _one_thread():
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def _denormals():
+    """Training turns them off in its process; hypothesis needs them on."""
+    torch.set_flush_denormal(False)
+
+
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory):
     """A tiny random Llama with a byte-level tokenizer and a Llama-3-style template, as a Hugging Face folder."""

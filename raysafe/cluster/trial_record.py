@@ -79,6 +79,6 @@ class TrialRecord:
 
 
 def flat_metrics(metrics: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """name, name_low, name_high of plain rates."""
-    ends = (("value", ""), ("low", "_low"), ("high", "_high"))
+    """name, name_low, name_high, name_n of plain rates."""
+    ends = (("value", ""), ("low", "_low"), ("high", "_high"), ("n", "_n"))
     return {f"{name}{suffix}": rate[key] for name, rate in metrics.items() for key, suffix in ends}

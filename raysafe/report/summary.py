@@ -19,8 +19,8 @@ _BEFORE_SUITES = ("win_rate", "win_rate_low", "win_rate_high", "safety_score", "
 _SUITES = ("asr_direct", "asr_prefill")
 _AFTER_SUITES = ("over_refusal", "utility", "new_tasks")
 _LAST = ("selected_rows", "unsafe_selected", "ranking_auc", "epochs", "wall_s", "error")
-_SUITE = re.compile(r"asr_(?!.*_(low|high|\d+)$)")
-"""Not an interval's end, and not a variant such as `asr_prefill_5`."""
+_SUITE = re.compile(r"asr_(?!.*_(low|high|n|\d+)$)")
+"""Not an interval's end or n, and not a variant such as `asr_prefill_5`."""
 
 
 @dataclass(frozen=True)
@@ -60,16 +60,22 @@ def swept_keys(rows: Iterable[TrialRow]) -> list[str]:
 
 
 def write_summary(path: Path, rows: Sequence[TrialRow]) -> None:
-    """Write the file whole, aside and renamed, so that a reader never sees half of it. What is not known is left empty."""
+    """Write the file whole, aside and renamed, so that a reader never sees half of it. What is not known is left empty.
+
+    The last columns are every other rate's interval and number n of prompts.
+    """
     metrics = [*_BEFORE_SUITES, *suites(rows), *_AFTER_SUITES]
+    rates = [name for name in metrics if not name.endswith(("_low", "_high"))]
+    ends = [f"{name}_{end}" for name in rates for end in ("low", "high", "n") if f"{name}_{end}" not in metrics]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*_FIRST, *swept_keys(rows), *metrics, *_LAST])
+    writer.writerow([*_FIRST, *swept_keys(rows), *metrics, *_LAST, *ends])
     for row in rows:
         own = [row.trial, row.status, row.seed]
         swept = [row.swept.get(key) for key in swept_keys(rows)]
         last = [row.selected_rows, row.unsafe_selected, row.ranking_auc, row.epochs, row.wall_s, " ".join(row.error.split())]
         cells = [*own, *swept, *(row.metrics.get(name) for name in metrics), *last]
+        cells += [row.metrics.get(name) for name in ends]
         writer.writerow([_cell(value) for value in cells])
     write_text(path, text.getvalue())
 

@@ -69,8 +69,8 @@ def result_table(rows: Sequence[TrialRow], width: int | None = None) -> Table:
 
 
 def markdown_table(rows: Sequence[TrialRow]) -> str:
-    """The same table in Markdown, with all columns."""
-    grid = make_grid(rows)
+    """The same table in Markdown, with all columns, and an interval with every rate."""
+    grid = make_grid(rows, intervals=True)
     columns = [
         (name, "---" if place < grid.left else "---:", *(_marked(grid, name, row, cell) for row, cell in enumerate(cells)))
         for place, (name, cells) in enumerate(grid)
@@ -78,8 +78,8 @@ def markdown_table(rows: Sequence[TrialRow]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in zip(*columns, strict=True))
 
 
-def make_grid(rows: Sequence[TrialRow]) -> Grid:
-    """The cells of both tables; columns that no row fills are left out."""
+def make_grid(rows: Sequence[TrialRow], intervals: bool = False) -> Grid:
+    """The cells of both tables; columns that no row fills are left out. `intervals`: with every rate, not the main ones only."""
     rows = in_order(rows)
     columns = {short: [_setting(row.swept.get(key)) for row in rows] for key, short in short_names(swept_keys(rows)).items()}
     columns["status"] = [row.status.lower().replace(", ", ",\n") for row in rows]
@@ -87,7 +87,8 @@ def make_grid(rows: Sequence[TrialRow]) -> Grid:
     left = len(columns)
     columns |= {_title(name): [with_interval(row.metrics, name) for row in rows] for name in _BEST}
     for name in (*suites(rows), "over_refusal", "utility", "new_tasks"):
-        columns[_title(name)] = [_share(row.metrics.get(name)) for row in rows]
+        shown_as = with_interval if intervals else (lambda metrics, name: _share(metrics.get(name)))
+        columns[_title(name)] = [shown_as(row.metrics, name) for row in rows]
     columns["unsafe kept"] = [_share(row.unsafe_selected) for row in rows]
     columns["ranking AUC"] = [_share(row.ranking_auc) for row in rows]
     shown = {name: tuple(cells) for name, cells in columns.items() if name == "status" or any(cell != NONE for cell in cells)}

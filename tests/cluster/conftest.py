@@ -33,7 +33,7 @@ def ray_here():
     ray.shutdown()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def storage(tmp_path_factory):
-    """Storage that the sweeps of these tests share, so that equal stages are made once."""
+    """Storage that the tests of a file share, so that equal stages are made once."""
     return tmp_path_factory.mktemp("storage")

@@ -14,6 +14,11 @@ COLUMNS = (
     "trial,status,seed,selector.gamma,selection.percent,win_rate,win_rate_low,win_rate_high,safety_score,safety_score_low,"
     "safety_score_high,asr_direct,asr_prefill,over_refusal,utility,new_tasks,selected_rows,unsafe_selected,ranking_auc,epochs,wall_s,error"
 )
+INTERVALS = "win_rate_n,safety_score_n," + ",".join(
+    f"{rate}_{end}"
+    for rate in ("asr_direct", "asr_prefill", "over_refusal", "utility", "new_tasks")
+    for end in ("low", "high", "n")
+)
 
 
 @pytest.fixture
@@ -23,12 +28,12 @@ def path(tmp_path: Path) -> Path:
 
 def test_the_columns_are_those_of_the_contract(path: Path) -> None:
     write_summary(path, [a_row()])
-    assert path.read_text().splitlines()[0] == COLUMNS
+    assert path.read_text().splitlines()[0] == f"{COLUMNS},{INTERVALS}"
 
 
 def test_the_columns_are_there_before_any_score_is_known(path: Path) -> None:
     write_summary(path, [FAILED])
-    assert path.read_text().splitlines()[0] == COLUMNS
+    assert path.read_text().splitlines()[0] == f"{COLUMNS},{INTERVALS}"
 
 
 def test_a_further_suite_has_a_column_after_the_usual_ones(path: Path) -> None:
