@@ -65,12 +65,12 @@ class TrackedRuns:
         if label == "train":
             trial.note(step, metrics)
         if trial.run:
-            self.tracker.log(trial.run, step if label == "train" else trial.step, metrics)
+            self.tracker.log(trial.run, step if label == "train" else trial.step, named(metrics, "train"))
 
     def stage_event(self, event: Event) -> None:
         """A shared stage began, told a row, or ended."""
         if event.step is not None and event.metrics is not None:
-            self.tracker.log(self._stage(event.job, event.label), event.step, event.metrics)
+            self.tracker.log(self._stage(event.job, event.label), event.step, named(event.metrics, event.label))
         elif event.state is JobState.RUNNING:
             self._stage(event.job, event.label)
         elif event.state is JobState.DONE:
@@ -84,7 +84,7 @@ class TrackedRuns:
         if shared and job not in self.stages:
             run = self._stage(job, label, reused=True)
             for step, metrics in History.of(rows):
-                self.tracker.log(run, step, metrics)
+                self.tracker.log(run, step, named(metrics, label))
             self._end_stage(job, label)
         elif label == "train" and not shared and not trial.last:
             for step, metrics in History.of(rows):
@@ -105,6 +105,11 @@ class TrackedRuns:
             if (folder / name).exists():
                 self.tracker.artifact(self._stage(job, label), folder / name)
         self.tracker.end(self._stage(job, label), "FINISHED")
+
+
+def named(metrics: Mapping[str, float], label: str) -> dict[str, float]:
+    """Metrics under `LABEL/...` where they bring no such name themselves, so that MLflow groups them."""
+    return {name if "/" in name else f"{label}/{name}": value for name, value in metrics.items()}
 
 
 def dotted(value: Any, prefix: str = "") -> dict[str, Any]:

@@ -71,6 +71,8 @@ class MlflowTracker:
             tags = run.all_tags() | changed_tags(old, params) | {"raysafe.status": "RUNNING"}
             if run.parent:
                 tags["mlflow.parentRunId"] = run.parent
+            if "raysafe.question" in tags:
+                tags["mlflow.note.content"] = tags["raysafe.question"]  # what MLflow's page shows as the description
             run_id = self._reopened(found, run.name, tags) if found else self._created(run.name, tags)
             self._log_params(run_id, {name: value for name, value in params.items() if name not in old})
             return run_id
