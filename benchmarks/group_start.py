@@ -16,6 +16,7 @@ from pathlib import Path
 import ray
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
+from transformers.utils.logging import disable_progress_bar
 
 from raysafe.artifacts import Store
 from raysafe.cluster.groups import connect, worker_groups
@@ -29,6 +30,7 @@ from raysafe.stages import TrainStage
 
 def random_model(folder: Path) -> ModelRef:
     """An untrained model of the sandbox's size: starting up is what is measured."""
+    disable_progress_bar()
     tokenizer = build_tokenizer()
     config = LlamaConfig(
         vocab_size=len(tokenizer), hidden_size=96, num_hidden_layers=2, num_attention_heads=4, intermediate_size=256,
