@@ -1,22 +1,22 @@
 """What each command does, given its parsed arguments; returns the exit code."""
 
+import shutil
+import sys
 from argparse import Namespace
 from pathlib import Path
 
 from rich.console import Console
 
-from raysafe.artifacts import fingerprint, folder_fingerprint, write_json
+from raysafe.artifacts import fingerprint, write_json
 from raysafe.checking import parse_overrides, read_yaml
 from raysafe.cluster.sweep import RunOptions, default_storage, one_trial, run_sweep
 from raysafe.config import SweepConfig, load_sweep, make_sweep
 from raysafe.errors import ConfigError
 from raysafe.evaluation.metrics import Rate
-from raysafe.models.loading import check_model_folder
+from raysafe.inputs import model_ref
 from raysafe.plan import dry_run
-from raysafe.refs import ModelRef
 from raysafe.report.scores import score_table
 from raysafe.report.table import print_report
-from raysafe.settings import SANDBOX
 from raysafe.stages import EvaluateStage
 from raysafe.tracking.mlflow import store_uri
 from raysafe.tracking.ui import serve
@@ -43,10 +43,18 @@ def sweep(arguments: Namespace) -> int:
     print_report(result.folder, console)
     storage = f" --storage {options.storage}" if arguments.storage else ""
     tracking = f" --tracking-uri {options.tracking_uri}" if options.tracking_uri else storage
-    console.print(f"\nresults   {result.folder}\ncompare   raysafe ui{tracking}", highlight=False, soft_wrap=True)
+    console.print(f"\nresults   {result.folder}\ncompare   {program()} ui{tracking}", highlight=False, soft_wrap=True)
     if result.exit_code:
         console.print(f"[red]some trials failed:[/] see {result.folder}/trials/*/error.txt", soft_wrap=True)
     return result.exit_code
+
+
+def program() -> str:
+    """How this command was called, so that what it suggests can be pasted."""
+    called = Path(sys.argv[0])
+    if called.name != "raysafe" or shutil.which("raysafe") == str(called):
+        return "raysafe"
+    return str(called.relative_to(Path.cwd())) if called.is_relative_to(Path.cwd()) else str(called)
 
 
 def single(arguments: Namespace) -> SweepConfig:
@@ -101,15 +109,12 @@ def select(arguments: Namespace) -> int:
 def evaluate(arguments: Namespace) -> int:
     """`raysafe evaluate`."""
     config = single(arguments)
-    if arguments.model != SANDBOX:
-        check_model_folder(arguments.model)
+    given = model_ref(arguments.model, config.trials[0].config.model.chat_template)
     with one_trial(_name(config), config, _options(arguments)) as (groups, task):
         launch, one = groups.launcher(task.plan.name), task.plan.config
         base = base_model(one, task.inputs, launch)
         (reference,) = launch([reference_stage(one, task.inputs, base)])
-        folder = Path(arguments.model).absolute()
-        model = base if arguments.model == SANDBOX else ModelRef(folder_fingerprint(folder), str(folder))
-        (scores,) = launch([EvaluateStage(model, evaluation_plan(one, task.inputs, base, reference))])
+        (scores,) = launch([EvaluateStage(given or base, evaluation_plan(one, task.inputs, base, reference))])
     metrics = {name: Rate(**rate) for name, rate in scores.result["metrics"].items()}
     Console().print(score_table(arguments.model, metrics))
     if arguments.out:

@@ -56,7 +56,7 @@ def find_inputs(trial: TrialConfig, store: Store) -> TrialInputs:
     paths = _paths(trial, store)
     harmful_path = str(Path(trial.data.align_harmful).absolute()) if trial.data.align_harmful else None
     inputs = TrialInputs(
-        _model(trial),
+        model_ref(trial.model.path, trial.model.chat_template),
         DataRef(*_examples(paths["finetune"])),
         DataRef(*_examples(paths["safe"])) if "safe" in paths else None,
         DataRef(*_triples(paths["align"], harmful_path), harmful_path) if "align" in paths else None,
@@ -79,8 +79,8 @@ def _check_evaluation(trial: TrialConfig) -> None:
         raise ConfigError("configuration: " + "; ".join(problems) + ".")
 
 
-def _model(trial: TrialConfig) -> ModelRef | None:
-    path, template = trial.model.path, trial.model.chat_template
+def model_ref(path: str, template: str | None = None) -> ModelRef | None:
+    """The model of a folder or hub name, checked as far as it can be; None for the sandbox's. `template`: a Jinja file."""
     if path == SANDBOX:
         return None
     if template is not None and not Path(template).is_file():

@@ -3,6 +3,7 @@
 import logging
 import os
 import pickle
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -126,8 +127,8 @@ def _passed_on() -> dict[str, str]:
     return {"OMP_NUM_THREADS": "1", **given}
 
 
-def group_count(resources: Resources, may_grow: bool = False) -> int:
-    """How many groups the cluster holds at once, or as the configuration says. Raises ConfigError if they don't fit.
+def group_count(resources: Resources, may_grow: bool = False, at_most: int | None = None) -> int:
+    """How many groups: as the configuration says, or as the cluster holds but `at_most`. Raises ConfigError if they don't fit.
 
     may_grow: a cluster that brings up nodes on demand; with `resources.groups` given, what it has now is not asked.
     """
@@ -144,13 +145,13 @@ def group_count(resources: Resources, may_grow: bool = False) -> int:
             f"cluster has {shown}. Lower resources.workers or resources.groups, or join a larger cluster; on one that grows "
             "on demand, set resources.groups."
         )
-    return resources.groups or fits
+    return resources.groups or min(fits, at_most or fits)
 
 
 @contextmanager
-def worker_groups(storage: Path, resources: Resources, may_grow: bool = False) -> Iterator[Groups]:
+def worker_groups(storage: Path, resources: Resources, may_grow: bool = False, at_most: int | None = None) -> Iterator[Groups]:
     """Groups ready to take stages; on the way out all of them end, and their placement groups with them."""
-    count = group_count(resources, may_grow)
+    count = group_count(resources, may_grow, at_most)
     name = f"raysafe-desk-{uuid4().hex[:8]}"
     actor: Any = ray.remote(Desk)
     desk = actor.options(name=name, num_cpus=0).remote(resources.max_failures, resources.fresh_every)
@@ -167,6 +168,8 @@ def worker_groups(storage: Path, resources: Resources, may_grow: bool = False) -
         for thread in threads:  # what runs stops at its next step
             thread.join(timeout=GOODBYE_S)
         ray.kill(desk)
+        for item in settings:  # Ray Train's own bookkeeping; results are in the artifacts
+            shutil.rmtree(storage.absolute() / "ray" / f"{name}-{item.group}", ignore_errors=True)
 
 
 def still_at_work() -> bool:

@@ -68,7 +68,8 @@ def run_open(sweep: SweepConfig, tasks: list[TrialTask], kept: list[TrialRow], o
     """Run the trials that have not ended yet; whether one of them failed."""
     with ThreadPoolExecutor(1) as pool:
         tracker = pool.submit(MlflowTracker, str(options.tracking_uri), sweep.name)  # seconds, while Ray starts
-        with ray_session(options.address), worker_groups(options.storage, sweep.resources, options.address is not None) as groups:
+        growing, useful = options.address is not None, max(2, len(tasks))
+        with ray_session(options.address), worker_groups(options.storage, sweep.resources, growing, useful) as groups:
             groups.begin([BaseStage(task.plan.config.sandbox) for task in tasks if task.inputs.model is None])
             record = SweepRecord(sweep, tasks, groups, kept)
             with LiveTable(console) as live, Recorder(record, tracker.result(), live):
