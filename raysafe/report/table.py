@@ -18,6 +18,8 @@ from raysafe.report.summary import SUMMARY, TrialRow, read_summary, suites, swep
 
 NONE = "–"
 """What is not known."""
+MOST_SETTINGS = 4
+"""Swept settings that get a column of their own."""
 REPORT = "report.md"
 BASE = "base.csv"
 """Like the summary, of the untrained models."""
@@ -81,7 +83,7 @@ def markdown_table(rows: Sequence[TrialRow]) -> str:
 def make_grid(rows: Sequence[TrialRow], intervals: bool = False) -> Grid:
     """The cells of both tables; columns that no row fills are left out. `intervals`: with every rate, not the main ones only."""
     rows = in_order(rows)
-    columns = {short: [_setting(row.swept.get(key)) for row in rows] for key, short in short_names(swept_keys(rows)).items()}
+    columns = _settings_columns(rows)
     columns["status"] = [row.status.lower().replace(", ", ",\n") for row in rows]
     columns |= _seed_column(rows)
     left = len(columns)
@@ -94,6 +96,15 @@ def make_grid(rows: Sequence[TrialRow], intervals: bool = False) -> Grid:
     shown = {name: tuple(cells) for name, cells in columns.items() if name == "status" or any(cell != NONE for cell in cells)}
     best = {(row, _title(name)) for name in _BEST for row in _best_rows(rows, name)}
     return Grid(shown, left, frozenset(best))
+
+
+def _settings_columns(rows: Sequence[TrialRow]) -> dict[str, list[str]]:
+    """A column for each swept setting, or one for all where there are too many to stand side by side."""
+    short = short_names(swept_keys(rows))
+    if len(short) <= MOST_SETTINGS:
+        return {name: [_setting(row.swept.get(key)) for row in rows] for key, name in short.items()}
+    texts = [", ".join(f"{short[key]} {_setting(value)}" for key, value in row.swept.items()) for row in rows]
+    return {"settings": [text or NONE for text in texts]}
 
 
 def fitting(grid: Grid, width: int | None) -> tuple[Grid, list[str]]:

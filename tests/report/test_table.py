@@ -116,3 +116,9 @@ def test_a_sweep_of_which_nothing_has_ended_says_so(tmp_path: Path) -> None:
 def test_a_folder_without_a_summary_is_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="Name a sweep's folder"):
         print_report(tmp_path, a_console(80))
+
+
+def test_many_settings_share_one_column():
+    row = replace(a_row(), swept={f"training.key{n}": n for n in range(5)})
+    text = markdown_table([row])
+    assert "| settings |" in text and "key0 0, key1 1, key2 2, key3 3, key4 4" in text
