@@ -111,6 +111,9 @@ class RankStage:
             data = SelectorData(kept, safe, len(rows), unsafe_N, chat.tokenizer.pad_token_id)
             model = load_model(self.model.folder, lora=self.lora)
             scores_N = rank_rows(model, self.selector, data, self.engine, self.seed, context, workspace / "state")
+        if self.selector.scored_by == "frozen loss":
+            model = freeze(load_model(self.model.folder)).to(context.device)
+            scores_N[[row.index for row in kept]] = -_frozen_losses(model, kept, chat, context)
         if context.rank == 0:
             ranking = Ranking.of(rows, scores_N.tolist(), {row.index: row.reason for row in dropped})
             ranking.save(folder / "ranking.parquet")
@@ -136,13 +139,7 @@ class LogProbsStage:
         tensors: dict[str, Tensor] = {}
         for name in ("safe", "harmful"):
             rows = [getattr(pair, name) for pair in pairs]
-            mine = range(context.rank, len(rows), context.world_size)
-            values = frozen_label_log_probs(
-                model, [rows[place] for place in mine], chat.tokenizer.pad_token_id, 16, context.device
-            )
-            parts = context.gather(dict(zip(mine, values, strict=True)))
-            whole = {place: value for part in parts for place, value in part.items()}
-            tensors[name] = torch.cat([whole[place] for place in range(len(rows))])
+            tensors[name] = torch.cat(_frozen_log_probs(model, rows, chat, context))
             tensors[f"{name}_counts"] = torch.tensor([row.label_count for row in rows])
         if context.rank == 0:
             save_file(tensors, folder / "log_probs.safetensors")
@@ -153,6 +150,21 @@ class LogProbsStage:
         """Stream to one float32 tensor a row."""
         tensors = load_file(Path(folder) / "log_probs.safetensors")
         return {name: tensors[name].split(tensors[f"{name}_counts"].tolist()) for name in ("safe", "harmful")}
+
+
+def _frozen_log_probs(model: Any, rows: Sequence[TokenRow], chat: ChatFormat, context: Context) -> list[Tensor]:
+    """Label log-probabilities of every row, computed by all workers, on all ranks."""
+    mine = range(context.rank, len(rows), context.world_size)
+    values = frozen_label_log_probs(model, [rows[place] for place in mine], chat.tokenizer.pad_token_id, 16, context.device)
+    parts = context.gather(dict(zip(mine, values, strict=True)))
+    whole = {place: value for part in parts for place, value in part.items()}
+    return [whole[place] for place in range(len(rows))]
+
+
+def _frozen_losses(model: Any, rows: Sequence[TokenRow], chat: ChatFormat, context: Context) -> Tensor:
+    """Length-normalised NLL of every row, float64."""
+    log_probs = _frozen_log_probs(model, rows, chat, context)
+    return torch.tensor([-float(row.double().mean()) for row in log_probs], dtype=torch.float64)
 
 
 @dataclass(frozen=True)

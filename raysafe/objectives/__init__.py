@@ -6,6 +6,7 @@ Adding one is a new file with a frozen class (see `base.py` for what it must say
 from raysafe.objectives.base import Objective, Stream, StreamLogProbs, sequence_log_prob
 from raysafe.objectives.door import Door
 from raysafe.objectives.dpo import Dpo
+from raysafe.objectives.ga import Ga
 from raysafe.objectives.npo import Npo
 from raysafe.objectives.reduce import batch_means, total_loss
 from raysafe.objectives.refusal import Refusal
@@ -15,6 +16,7 @@ from raysafe.objectives.wdoor import WDoor
 OBJECTIVES: dict[str, type[Objective]] = {
     "sft": Sft,
     "refusal": Refusal,
+    "ga": Ga,
     "npo": Npo,
     "dpo": Dpo,
     "door": Door,

@@ -6,13 +6,15 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from raysafe.selection.base import ScoredBy
+
 
 @dataclass(frozen=True)
 class Everything:
     """Keeps all rows; every score is 0."""
 
     name: ClassVar[str] = "none"
-    trained: ClassVar[bool] = False
+    scored_by: ClassVar[ScoredBy] = "itself"
     keeps_all: ClassVar[bool] = True
 
     def scores(self, rows: int, seed: int) -> Tensor:

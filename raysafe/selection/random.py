@@ -6,13 +6,15 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from raysafe.selection.base import ScoredBy
+
 
 @dataclass(frozen=True)
 class Random:
     """Ranks the rows by a permutation drawn from the trial's seed."""
 
     name: ClassVar[str] = "random"
-    trained: ClassVar[bool] = False
+    scored_by: ClassVar[ScoredBy] = "itself"
     keeps_all: ClassVar[bool] = False
 
     def scores(self, rows: int, seed: int) -> Tensor:

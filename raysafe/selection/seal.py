@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from raysafe.errors import require
+from raysafe.selection.base import ScoredBy
 
 Weighting = Literal["softmax", "sigmoid"]
 
@@ -22,7 +23,7 @@ class Seal:
     """SEAL, Algorithm 2. Defaults are the paper's for Llama-3-8B, but for gamma, which it ablates."""
 
     name: ClassVar[str] = "seal"
-    trained: ClassVar[bool] = True
+    scored_by: ClassVar[ScoredBy] = "training"
     keeps_all: ClassVar[bool] = False
 
     gamma: float = 0.1

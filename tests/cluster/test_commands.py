@@ -80,5 +80,5 @@ def test_ctrl_c_ends_with_130_and_resume_goes_on(file, tmp_path):
 
 def gone(processes):
     """Whether all of them end within some seconds."""
-    _, alive = psutil.wait_procs(processes, timeout=20)
+    _, alive = psutil.wait_procs(processes, timeout=60)
     return [p for p in alive if p.status() != psutil.STATUS_ZOMBIE] == []

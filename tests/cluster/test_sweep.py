@@ -39,7 +39,7 @@ def run(sweep, storage, **options):
 
 def everything_is_free():
     """All placement groups gone and all CPUs back; Ray takes a moment to count."""
-    for _ in range(100):
+    for _ in range(400):
         groups = [group["state"] for group in placement_group_table().values()]
         if set(groups) <= {"REMOVED"} and ray.available_resources().get("CPU") == ray.cluster_resources()["CPU"]:
             return True

@@ -12,6 +12,7 @@ import torch
 from raysafe.objectives import StreamLogProbs
 from raysafe.objectives.door import Door
 from raysafe.objectives.dpo import Dpo
+from raysafe.objectives.ga import Ga
 from raysafe.objectives.npo import Npo
 from raysafe.objectives.refusal import Refusal
 from raysafe.objectives.sft import Sft
@@ -46,7 +47,7 @@ def grad(rows, stream):
     return rows[stream].policy_BT.grad.flatten().tolist()
 
 
-@pytest.mark.parametrize("objective", [Sft(), Refusal(), Npo(), Dpo(), Door(), WDoor()], ids=lambda o: o.name)
+@pytest.mark.parametrize("objective", [Sft(), Refusal(), Ga(), Npo(), Dpo(), Door(), WDoor()], ids=lambda o: o.name)
 def test_retain_is_the_negative_log_likelihood_in_every_objective(objective):
     rows = streams()
     loss = objective(rows)["retain"]
@@ -62,6 +63,12 @@ def test_refusal_is_minus_the_sum_over_the_refusals_tokens():
     rows = streams()
     assert align(Refusal(), rows) == 3.0
     assert grad(rows, "safe") == [-1.0, -1.0]
+
+
+def test_gradient_ascent_is_the_log_likelihood_of_the_harmful_answer():
+    rows = streams()
+    assert align(Ga(), rows) == -4.0
+    assert grad(rows, "harmful") == [1.0, 1.0]
 
 
 def test_npo_with_a_log_ratio_of_minus_one():

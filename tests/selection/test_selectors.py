@@ -57,7 +57,7 @@ def test_a_selector_that_keeps_all_prefers_no_row(selector):
 
 
 def test_only_seal_is_trained_and_it_starts_with_equal_rows():
-    assert [name for name, kind in SELECTORS.items() if kind.trained] == ["seal"]
+    assert [name for name, kind in SELECTORS.items() if kind.scored_by == "training"] == ["seal"]
     assert Seal().scores(5, seed=1).tolist() == [0.0] * 5
 
 
