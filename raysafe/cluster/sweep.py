@@ -56,7 +56,7 @@ def run_sweep(sweep: SweepConfig, options: RunOptions | None = None, console: Co
     folder = options.storage.absolute() / sweep.name
     store = Store(options.storage)
     tasks = [TrialTask(plan, find_inputs(plan.config, store), folder / "trials" / plan.name) for plan in sweep.trials]
-    claim(sweep, tasks, folder, options.resume)
+    refuse_taken(sweep, folder, options.resume)
     kept = ended_before(folder) if options.resume else []
     open_tasks = [task for task in tasks if task.plan.name not in {row.trial for row in kept}]
     uri = options.tracking_uri or store_uri(options.storage.absolute())
@@ -70,6 +70,7 @@ def run_open(sweep: SweepConfig, tasks: list[TrialTask], kept: list[TrialRow], o
         tracker = pool.submit(MlflowTracker, str(options.tracking_uri), sweep.name)  # seconds, while Ray starts
         growing, useful = options.address is not None, max(2, len(tasks))
         with ray_session(options.address), worker_groups(options.storage, sweep.resources, growing, useful) as groups:
+            claim(sweep, tasks)
             groups.begin([BaseStage(task.plan.config.sandbox) for task in tasks if task.inputs.model is None])
             record = SweepRecord(sweep, tasks, groups, kept)
             with LiveTable(console) as live, Recorder(record, tracker.result(), live):
@@ -84,8 +85,8 @@ def ended_before(folder: Path) -> list[TrialRow]:
     return [row for row in read_summary(folder / SUMMARY) if row.status in ("FINISHED", "STOPPED")]
 
 
-def claim(sweep: SweepConfig, tasks: list[TrialTask], folder: Path, resume: bool) -> None:
-    """Write `sweep.yaml`, or on resuming check that it is the same sweep. Raises ConfigError if the name is taken."""
+def refuse_taken(sweep: SweepConfig, folder: Path, resume: bool) -> None:
+    """Raise ConfigError if the name is taken, or on resuming if it is another sweep's."""
     identity = sweep_fingerprint(sweep)
     known = folder / "sweep.yaml"
     if known.exists():
@@ -100,7 +101,13 @@ def claim(sweep: SweepConfig, tasks: list[TrialTask], folder: Path, resume: bool
                 f"--resume: the sweep in {folder} has other trials than this file (fingerprint {former}, now {identity}). "
                 "Give the changed sweep another name; stages that are unchanged are reused all the same."
             )
-    write_text(known, yaml.safe_dump(_resolved(sweep, tasks, identity), sort_keys=False))
+
+
+def claim(sweep: SweepConfig, tasks: list[TrialTask]) -> None:
+    """Write `sweep.yaml`, once there are workers: from here on the name is taken. On resuming it stays as it was."""
+    path = tasks[0].folder.parent.parent / "sweep.yaml"
+    if not path.exists():
+        write_text(path, yaml.safe_dump(_resolved(sweep, tasks, sweep_fingerprint(sweep)), sort_keys=False))
 
 
 def sweep_fingerprint(sweep: SweepConfig) -> str:

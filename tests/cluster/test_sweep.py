@@ -120,6 +120,14 @@ def test_resuming_refuses_another_sweep_under_the_same_name(finished, random_mod
         run(sweep_of(random_model, name="grid", sweep=GRID, training={"epochs": 3}), finished[2], resume=True)
 
 
+def test_more_workers_than_there_are_cpus_are_refused_and_the_name_stays_free(random_model, storage):
+    sweep = sweep_of(random_model, name="large", objective="sft", resources={"workers": 4})
+    with pytest.raises(ConfigError, match=r"need 4 CPU each, but the cluster has 2 CPU"):
+        run(sweep, storage)
+    assert not (storage / "large").exists()
+    assert everything_is_free()
+
+
 def test_a_failing_trial_takes_no_other_with_it(random_model, storage):
     sweep = sweep_of(random_model, name="failing", sweep={"grid": {"training.lr": [1e30, 1e-3]}}, objective="sft")
     result, table = run(sweep, storage)
