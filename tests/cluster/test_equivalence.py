@@ -19,6 +19,7 @@ ONE_WORKER = {
 }
 TWO_WORKERS = {
     "2 workers": {},
+    "2 workers, zero 1": {"zero_stage": 1},
     "2 workers, zero 2": {"zero_stage": 2},
     "2 workers, zero 3, accumulation 2": {"zero_stage": 3, "accumulation": 2},
 }
