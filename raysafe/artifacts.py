@@ -72,6 +72,11 @@ class Artifact:
     key: str
     folder: Path
 
+    @property
+    def id(self) -> str:
+        """KIND-KEY: what desk and record call it."""
+        return f"{self.kind}-{self.key}"
+
     def manifest(self) -> dict[str, Any]:
         """inputs, versions, seconds, and the stage's own `result`."""
         return json.loads((self.folder / MANIFEST).read_text(encoding="utf-8"))
@@ -91,6 +96,11 @@ class Store:
     def artifact(self, kind: str, key: str) -> Artifact:
         """Where the result of a kind and key is or will be."""
         return Artifact(kind, key, self.root / kind / key)
+
+    def by_id(self, id: str) -> Artifact:
+        """The artifact of an `Artifact.id`."""
+        kind, _, key = id.rpartition("-")
+        return self.artifact(kind, key)
 
     def ready(self, kind: str, key: str) -> bool:
         """Whether it is there, whole."""

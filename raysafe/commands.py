@@ -12,7 +12,7 @@ from raysafe.checking import parse_overrides, read_yaml
 from raysafe.cluster.sweep import RunOptions, default_storage, one_trial, run_sweep
 from raysafe.config import SweepConfig, load_sweep, make_sweep
 from raysafe.errors import ConfigError
-from raysafe.evaluation.metrics import Rate
+from raysafe.evaluation.metrics import rates_of
 from raysafe.inputs import model_ref
 from raysafe.plan import dry_run
 from raysafe.report.scores import score_table
@@ -78,9 +78,13 @@ def trial(arguments: Namespace) -> int:
     write_json(task.folder / "scores.json", result.metrics)
     console = Console()
     console.print(score_table(task.plan.name, result.metrics))
-    unsafe = "" if result.unsafe_selected is None else f", {result.unsafe_selected:.1%} of them unsafe"
+    unsafe = _unsafe(result.unsafe_selected)
     console.print(f"{result.selected_rows} rows selected{unsafe}\nresults   {task.folder}", highlight=False, soft_wrap=True)
     return 0
+
+
+def _unsafe(share: float | None) -> str:
+    return "" if share is None else f", {share:.1%} of them unsafe"
 
 
 def _tell(row: tuple[str, int, dict[str, float]]) -> None:
@@ -101,8 +105,7 @@ def select(arguments: Namespace) -> int:
         (ranking,) = launch([rank_stage(one, task.inputs, model)])
     selection = select_rows(one, ranking)
     selection.save(arguments.out)
-    unsafe = "" if selection.unsafe_share is None else f", {selection.unsafe_share:.1%} of them unsafe"
-    print(f"{len(selection.rows)} of {len(selection.table)} rows selected{unsafe}: {arguments.out}")
+    print(f"{len(selection.rows)} of {len(selection.table)} rows selected{_unsafe(selection.unsafe_share)}: {arguments.out}")
     return 0
 
 
@@ -115,7 +118,7 @@ def evaluate(arguments: Namespace) -> int:
         base = base_model(one, task.inputs, launch)
         (reference,) = launch([reference_stage(one, task.inputs, base)])
         (scores,) = launch([EvaluateStage(given or base, evaluation_plan(one, task.inputs, base, reference))])
-    metrics = {name: Rate(**rate) for name, rate in scores.result["metrics"].items()}
+    metrics = rates_of(scores.result["metrics"])
     Console().print(score_table(arguments.model, metrics))
     if arguments.out:
         write_json(arguments.out, metrics)

@@ -50,6 +50,11 @@ class TrialConfig:
             return self.selection.percent
         return 100.0 if self.selector.keeps_all else 80.0
 
+    @property
+    def needed_models(self) -> set[str]:
+        """Frozen models that the objective asks for."""
+        return {name for names in self.objective.frozen_models.values() for name in names}
+
 
 @dataclass(frozen=True)
 class TrialPlan:
@@ -229,7 +234,7 @@ def _defaults(raw: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any
 
 def _impossible(trial: TrialConfig, workers: int) -> Iterable[str]:
     batches = [("training", trial.training.batch_size, trial.training.accumulation)]
-    if any("proxy" in models for models in trial.objective.frozen_models.values()):
+    if "proxy" in trial.needed_models:
         batches += [("proxy", trial.proxy.batch_size, trial.proxy.accumulation)]
     if isinstance(trial.selector, Seal):
         accumulation = trial.selector.accumulation
@@ -241,8 +246,7 @@ def _impossible(trial: TrialConfig, workers: int) -> Iterable[str]:
             yield f"`{label}`: got {rows}, but it takes a multiple of workers * accumulation = {workers * accumulation}"
     if trial.data.align is None and trial.objective.alignment:
         yield f"`data.align`: this key is needed, as the objective `{trial.objective.name}` has an alignment term"
-    proxy = any("proxy" in names for names in trial.objective.frozen_models.values())
-    if trial.data.safe is None and (isinstance(trial.selector, Seal) or proxy):
+    if trial.data.safe is None and (isinstance(trial.selector, Seal) or "proxy" in trial.needed_models):
         why = f"the selector `{trial.selector.name}`" if isinstance(trial.selector, Seal) else "W-DOOR's proxy"
         yield f"`data.safe`: this key is needed by {why}"
     if trial.data.align is None and trial.data.align_harmful is not None:

@@ -1,6 +1,6 @@
 """What a trial works on, found and checked before anything starts: model, data files, attacks, judge, selection file."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -57,10 +57,10 @@ def find_inputs(trial: TrialConfig, store: Store) -> TrialInputs:
     harmful_path = str(Path(trial.data.align_harmful).absolute()) if trial.data.align_harmful else None
     inputs = TrialInputs(
         model_ref(trial.model.path, trial.model.chat_template),
-        DataRef(*_examples(paths["finetune"])),
-        DataRef(*_examples(paths["safe"])) if "safe" in paths else None,
-        DataRef(*_triples(paths["align"], harmful_path), harmful_path) if "align" in paths else None,
-        {suite: DataRef(*_prompts(paths[suite])) for suite in SUITES if suite in paths},
+        _ref(load_examples, paths["finetune"]),
+        _ref(load_examples, paths["safe"]) if "safe" in paths else None,
+        _ref(load_triples, paths["align"], harmful_path) if "align" in paths else None,
+        {suite: _ref(load_eval_prompts, paths[suite]) for suite in SUITES if suite in paths},
     )
     _check_rows(trial, inputs)
     return inputs
@@ -117,18 +117,9 @@ def world_folder(world: World, store: Store) -> Path:
 
 
 @lru_cache(maxsize=64)
-def _examples(path: str) -> tuple[str, str]:
-    return dataset_fingerprint(load_examples(path)), path
-
-
-@lru_cache(maxsize=64)
-def _triples(path: str, harmful_path: str | None) -> tuple[str, str]:
-    return dataset_fingerprint(load_triples(path, harmful_path)), path
-
-
-@lru_cache(maxsize=64)
-def _prompts(path: str) -> tuple[str, str]:
-    return dataset_fingerprint(load_eval_prompts(path)), path
+def _ref(load: Callable[..., Sequence[Row]], path: str, harmful_path: str | None = None) -> DataRef:
+    rows = load(path) if harmful_path is None else load(path, harmful_path)
+    return DataRef(dataset_fingerprint(rows), path, harmful_path)
 
 
 _checked: set[Any] = set()

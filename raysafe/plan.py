@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from raysafe.artifacts import Artifact, Store
 from raysafe.config import SweepConfig, TrialConfig
 from raysafe.inputs import TrialInputs, find_inputs
 from raysafe.making import stage_key
+from raysafe.refs import DataRef
 from raysafe.selection import Seal, kept_count
 from raysafe.stages import BaseStage, EvaluateStage, RankStage, Stage, TrainStage
 from raysafe.trial import base_model, frozen_proxy, prior_stages, reference_stage
@@ -36,9 +38,9 @@ class Work:
     def note(self, stage: Stage, steps: int, rows: int, tokens: float) -> Artifact:
         """Count a stage once; returns where its result will be."""
         artifact = self.store.artifact(stage.kind, stage_key(stage))
-        self.stages[f"{artifact.kind}-{artifact.key}"] = (stage.label, steps, rows, tokens)
+        self.stages[artifact.id] = (stage.label, steps, rows, tokens)
         if self.store.ready(artifact.kind, artifact.key):
-            self.ready.add(f"{artifact.kind}-{artifact.key}")
+            self.ready.add(artifact.id)
         return artifact
 
 
@@ -73,40 +75,51 @@ def _cost(stage: Stage, inputs: TrialInputs) -> tuple[int, int, float]:
     """(optimiser steps, row passes, tokens) of a shared stage."""
     if isinstance(stage, RankStage) and isinstance(stage.selector, Seal):
         assert inputs.safe is not None
-        seal, rows = stage.selector, inputs.finetune.examples()
-        steps = seal.epochs * math.ceil(len(rows) / seal.batch_size)
+        seal, finetune = stage.selector, size_of(inputs.finetune)
+        steps = seal.epochs * math.ceil(finetune.rows / seal.batch_size)
         safe = steps * seal.safe_batch_size
-        return steps, seal.epochs * len(rows) + safe, seal.epochs * _tokens(rows) + safe * _mean(inputs.safe.examples())
+        return steps, seal.epochs * finetune.rows + safe, seal.epochs * finetune.tokens + safe * size_of(inputs.safe).mean
     if isinstance(stage, TrainStage):
-        return _train_cost(stage, len(stage.retain.examples()), inputs)
+        return _train_cost(stage, size_of(stage.retain).rows, inputs)
     if isinstance(stage, BaseStage | EvaluateStage):
         return 0, 0, 0.0
     if isinstance(stage, RankStage) or inputs.align is None:
         return 0, 0, 0.0
-    pairs = inputs.align.triples()
-    return 0, 2 * len(pairs), 2 * _tokens(pairs) / 3
+    pairs = size_of(inputs.align, triples=True)
+    return 0, 2 * pairs.rows, 2 * pairs.tokens / 3
 
 
 def _training(trial: TrialConfig, inputs: TrialInputs) -> tuple[int, int, float]:
-    kept = kept_count(len(inputs.finetune.examples()), trial.percent)
+    kept = kept_count(size_of(inputs.finetune).rows, trial.percent)
     return _train_cost(trial, kept, inputs)
 
 
 def _train_cost(run: Any, retain: int, inputs: TrialInputs) -> tuple[int, int, float]:
-    pairs = inputs.align.triples() if run.objective.alignment and inputs.align else []
+    pairs = size_of(inputs.align, triples=True) if run.objective.alignment and inputs.align else Size(0, 0.0)
     size, streams = run.training.batch_size, len(run.objective.alignment)
-    steps = run.training.epochs * math.ceil(max(retain, len(pairs)) / size)
-    a_pair = streams * _mean(pairs) / 1.5 if pairs else 0.0
-    tokens = steps * size * (_mean(inputs.finetune.examples()) + a_pair)
+    steps = run.training.epochs * math.ceil(max(retain, pairs.rows) / size)
+    tokens = steps * size * (size_of(inputs.finetune).mean + streams * pairs.mean / 1.5)
     return steps, steps * size * (1 + streams), tokens
 
 
-def _tokens(rows: Sequence[Any]) -> float:
-    return sum(_characters(row) for row in rows) / CHARACTERS_PER_TOKEN
+@dataclass(frozen=True)
+class Size:
+    """Rows of a data file, and its tokens by the number of characters."""
+
+    rows: int
+    tokens: float
+
+    @property
+    def mean(self) -> float:
+        """Tokens a row."""
+        return self.tokens / self.rows if self.rows else 0.0
 
 
-def _mean(rows: Sequence[Any]) -> float:
-    return _tokens(rows) / len(rows)
+@cache
+def size_of(data: DataRef, triples: bool = False) -> Size:
+    """Counted once a file, however many trials read it."""
+    rows: Sequence[Any] = data.triples() if triples else data.examples()
+    return Size(len(rows), sum(map(_characters, rows)) / CHARACTERS_PER_TOKEN)
 
 
 def _characters(row: Any) -> int:
@@ -175,7 +188,7 @@ def _cost_line(sweep: SweepConfig, work: Work, own: Counter[str], parameters: in
 
 def _measured(sweep: SweepConfig, work: Work) -> tuple[float, int]:
     """Seconds by the mean of earlier stages of the same kind, and how many kinds have no earlier one."""
-    counts = Counter(key.rpartition("-")[0] for key in work.stages if key not in work.ready)
+    counts = Counter(work.store.by_id(key).kind for key in work.stages if key not in work.ready)
     counts.update(train=len(sweep.trials), evaluate=len(sweep.trials))
     seconds, missing = 0.0, 0
     for kind, count in counts.items():

@@ -14,7 +14,7 @@ from pathlib import Path
 from raysafe.artifacts import Artifact, Store, fingerprint
 from raysafe.config import TrialConfig
 from raysafe.data.manifest import Ranking, Selection, keep_top
-from raysafe.evaluation.metrics import Rate
+from raysafe.evaluation.metrics import Rate, rates_of
 from raysafe.inputs import TrialInputs, find_inputs
 from raysafe.making import make
 from raysafe.objectives.dpo import Dpo
@@ -60,8 +60,9 @@ def run_trial(
     (checkpoint,) = launch([stage])
     (scores,) = launch([EvaluateStage(trained_model(checkpoint), plan)])
     link(folder / "checkpoint", checkpoint.folder)
-    metrics = {name: Rate(**rate) for name, rate in scores.result["metrics"].items()}
-    return TrialResult(metrics, len(selection.rows), selection.unsafe_share, ranking.result["auc"], checkpoint)
+    return TrialResult(
+        rates_of(scores.result["metrics"]), len(selection.rows), selection.unsafe_share, ranking.result["auc"], checkpoint
+    )
 
 
 def here(store: Store) -> Launch:
@@ -105,24 +106,18 @@ def alignment_of(trial: TrialConfig, inputs: TrialInputs, prefixed: bool) -> Ali
 def prior_stages(trial: TrialConfig, inputs: TrialInputs, model: ModelRef) -> list[Stage]:
     """The ranking; then, as far as the objective needs them, the reference's log-probs, and those that pi_dpo is trained with."""
     stages: list[Stage] = [rank_stage(trial, inputs, model)]
-    needed = needed_models(trial)
-    if needed:
+    if trial.needed_models:
         stages.append(LogProbsStage(model, alignment_of(trial, inputs, trial.objective.prefixed)))
-    if "proxy" in needed:
+    if "proxy" in trial.needed_models:
         stages.append(LogProbsStage(model, alignment_of(trial, inputs, Dpo.prefixed)))
     return stages
-
-
-def needed_models(trial: TrialConfig) -> set[str]:
-    """Frozen models that the objective asks for."""
-    return {name for names in trial.objective.frozen_models.values() for name in names}
 
 
 def frozen_proxy(
     trial: TrialConfig, inputs: TrialInputs, model: ModelRef, frozen: Sequence[Artifact], launch: Launch
 ) -> list[Artifact]:
     """W-DOOR's pi_dpo: trained once with DPO on the alignment rows and the trusted rows, whatever was selected; its log-probs."""
-    if "proxy" not in needed_models(trial):
+    if "proxy" not in trial.needed_models:
         return []
     reference = frozen[1]
     assert inputs.safe is not None  # checked with the configuration

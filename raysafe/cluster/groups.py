@@ -55,14 +55,19 @@ class Groups:
 
     def begin(self, stages: Sequence[Stage]) -> None:
         """Post stages that trials will ask for, before there are trials; nobody waits for them here."""
-        jobs = [(job_id(stage), stage.label, stage.shared, pickle.dumps(stage)) for stage in stages]
-        ready = {job_id(stage) for stage in stages if self.store.ready(stage.kind, stage_key(stage))}
-        ray.get(self.desk.post.remote("the sweep", [job for job in jobs if job[0] not in ready]))
+        post(self.desk, "the sweep", missing(self.store, stages))
 
 
-def job_id(stage: Stage) -> str:
-    """What the desk calls a stage."""
-    return f"{stage.kind}-{stage_key(stage)}"
+def missing(store: Store, stages: Sequence[Stage]) -> list[tuple[Stage, Artifact]]:
+    """The stages whose results aren't there yet, and where these will be."""
+    found = [(stage, store.artifact(stage.kind, stage_key(stage))) for stage in stages]
+    return [(stage, artifact) for stage, artifact in found if not store.ready(artifact.kind, artifact.key)]
+
+
+def post(desk: Any, trial: str, stages: Sequence[tuple[Stage, Artifact]]) -> None:
+    """Tell the desk that a trial wants these stages. A job's id is its artifact's."""
+    jobs = [(artifact.id, stage.label, stage.shared, pickle.dumps(stage)) for stage, artifact in stages]
+    ray.get(desk.post.remote(trial, jobs))
 
 
 @dataclass(frozen=True)
@@ -81,11 +86,10 @@ class DeskLaunch:
     def __call__(self, stages: Sequence[Stage]) -> list[Artifact]:
         """The results in order. Raises StageError with the worker's message, or StageStopped."""
         artifacts = [self.store.artifact(stage.kind, stage_key(stage)) for stage in stages]
-        wanted = [stage for stage in stages if not self.store.ready(stage.kind, stage_key(stage))]
-        jobs = [(job_id(stage), stage.label, stage.shared, pickle.dumps(stage)) for stage in wanted]
-        ray.get(self.desk.post.remote(self.trial, jobs))
-        for stage in wanted:
-            self._wait(job_id(stage), stage.label)
+        wanted = missing(self.store, stages)
+        post(self.desk, self.trial, wanted)
+        for stage, artifact in wanted:
+            self._wait(artifact.id, stage.label)
         for stage, artifact in zip(stages, artifacts, strict=True):
             self.used.append((stage.label, stage.shared, artifact.kind, artifact.key))
         return artifacts

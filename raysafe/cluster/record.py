@@ -17,9 +17,10 @@ from raysafe.artifacts import write_text
 from raysafe.cluster.desk import Event, JobState
 from raysafe.cluster.groups import Groups
 from raysafe.cluster.tracked import TrackedRuns
-from raysafe.cluster.trial_record import TrialRecord, flat_metrics
+from raysafe.cluster.trial_record import TrialRecord
 from raysafe.cluster.tuning import TrialTask
 from raysafe.config import SweepConfig
+from raysafe.evaluation.metrics import flat_rates, rates_of
 from raysafe.report.live import LiveTable
 from raysafe.report.summary import SUMMARY, TrialRow, write_summary
 from raysafe.report.table import BASE, base_rows
@@ -152,9 +153,9 @@ class SweepRecord:
         """Keep the scores of the model that the trial started from."""
         for label, _, kind, key in trial.result.get("used", []):
             if label == "reference":
-                metrics = flat_metrics(self.groups.store.artifact(kind, key).result["metrics"])
+                rates = rates_of(self.groups.store.artifact(kind, key).result["metrics"])
                 name = f"base {key}"
-                self.base[name] = TrialRow(name, "FINISHED", trial.plan.config.seed, metrics=metrics)
+                self.base[name] = TrialRow(name, "FINISHED", trial.plan.config.seed, metrics=flat_rates(rates, with_n=True))
 
 
 class Recorder:

@@ -9,9 +9,10 @@ import yaml
 
 from raysafe.artifacts import Store, plain, write_text
 from raysafe.cluster.desk import Event, JobState
-from raysafe.cluster.trial_record import TrialRecord, flat_metrics
+from raysafe.cluster.trial_record import TrialRecord
 from raysafe.inputs import TrialInputs
 from raysafe.making import History
+from raysafe.report.summary import SUMMARY
 from raysafe.tracking.base import DatasetSpec, EndStatus, RunSpec, Tracker
 
 
@@ -33,8 +34,8 @@ class TrackedRuns:
 
     def end_sweep(self, status: EndStatus, folder: Path) -> None:
         """End the parent, with the summary in it."""
-        if (folder / "summary.csv").exists():
-            self.tracker.artifact(self.parent, folder / "summary.csv")
+        if (folder / SUMMARY).exists():
+            self.tracker.artifact(self.parent, folder / SUMMARY)
         self.tracker.end(self.parent, status)
 
     def start_trial(self, trial: TrialRecord, inputs: TrialInputs) -> None:
@@ -52,7 +53,7 @@ class TrackedRuns:
         for label, shared, kind, key in trial.result.get("used", []):
             self._backfill(trial, label, shared, kind, key)
         if "metrics" in trial.result:
-            final = {f"eval/{name}": value for name, value in flat_metrics(trial.result["metrics"]).items()}
+            final = {f"eval/{name}": value for name, value in trial.metrics().items()}
             counts = {name: trial.result[name] for name in ("selected_rows", "unsafe_selected", "ranking_auc")}
             final |= {name: float(value) for name, value in counts.items() if value is not None}
             self.tracker.log(trial.run, trial.step, final)
@@ -80,27 +81,26 @@ class TrackedRuns:
             self.tracker.end(self.stages[event.job], status, event.error)
 
     def _backfill(self, trial: TrialRecord, label: str, shared: bool, kind: str, key: str) -> None:
-        job, rows = f"{kind}-{key}", self.store.artifact(kind, key)
-        if shared and job not in self.stages:
-            run = self._stage(job, label, reused=True)
-            for step, metrics in History.of(rows):
+        artifact = self.store.artifact(kind, key)
+        if shared and artifact.id not in self.stages:
+            run = self._stage(artifact.id, label, reused=True)
+            for step, metrics in History.of(artifact):
                 self.tracker.log(run, step, named(metrics, label))
-            self._end_stage(job, label)
+            self._end_stage(artifact.id, label)
         elif label == "train" and not shared and not trial.last:
-            for step, metrics in History.of(rows):
+            for step, metrics in History.of(artifact):
                 self.trial_row(trial, label, step, metrics)
 
     def _stage(self, job: str, label: str, reused: bool = False) -> str:
         if job not in self.stages:
-            key, tags = job.rpartition("-")[2], {"raysafe.reused": "true"} if reused else {}
+            key, tags = self.store.by_id(job).key, {"raysafe.reused": "true"} if reused else {}
             self.stages[job] = self.tracker.start(
                 RunSpec("stage", key, f"{label} {key[:8]}", self.parent, tags=tags, stage=label)
             )
         return self.stages[job]
 
     def _end_stage(self, job: str, label: str) -> None:
-        kind, _, key = job.rpartition("-")
-        folder = self.store.artifact(kind, key).folder
+        folder = self.store.by_id(job).folder
         for name in ("manifest.json", "ranking.parquet", "scores.json"):
             if (folder / name).exists():
                 self.tracker.artifact(self._stage(job, label), folder / name)

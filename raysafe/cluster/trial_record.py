@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from raysafe.config import TrialPlan
+from raysafe.evaluation.metrics import flat_rates, rates_of
 from raysafe.report.live import TrialState
 from raysafe.report.summary import TrialRow
 
@@ -43,7 +44,7 @@ class TrialRecord:
     def metrics(self) -> dict[str, float]:
         """The final scores, or the last ones after an epoch for a trial that was stopped or still runs."""
         if "metrics" in self.result:
-            return flat_metrics(self.result["metrics"])
+            return flat_rates(rates_of(self.result["metrics"]), with_n=True)
         return {name.removeprefix("eval/"): value for name, value in self.last.items() if name.startswith("eval/")}
 
     def row(self) -> TrialRow:
@@ -76,9 +77,3 @@ class TrialRecord:
             seconds=self.seconds,
             note=self.error.partition("\n")[0],
         )
-
-
-def flat_metrics(metrics: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """name, name_low, name_high, name_n of plain rates."""
-    ends = (("value", ""), ("low", "_low"), ("high", "_high"), ("n", "_n"))
-    return {f"{name}{suffix}": rate[key] for name, rate in metrics.items() for key, suffix in ends}

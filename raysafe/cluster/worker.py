@@ -90,8 +90,8 @@ def _run(desk: Any, group: GroupSettings, job_id: str, stage: Any, rank: int, wo
     except StageStopped:
         state = JobState.STOPPED
         if rank == 0 and not ray.get(desk.is_closed.remote()):  # nobody will go on with it, as after an interruption
-            kind, _, key = job_id.rpartition("-")
-            shutil.rmtree(Store(group.storage).workspace(kind, key), ignore_errors=True)
+            stopped = Store(group.storage).by_id(job_id)
+            shutil.rmtree(Store(group.storage).workspace(stopped.kind, stopped.key), ignore_errors=True)
     except Exception as problem:
         state, error = JobState.FAILED, describe(problem)
     if rank == 0 or state is JobState.FAILED:

@@ -1,7 +1,7 @@
 """Rates with 95 % intervals."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,20 @@ class Rate:
     low: float
     high: float
     n: int
+
+
+def rates_of(plain: Mapping[str, Mapping[str, float]]) -> dict[str, Rate]:
+    """Rates from plain values, as scores are kept in files."""
+    return {name: Rate(**rate) for name, rate in plain.items()}  # type: ignore[arg-type]
+
+
+def flat_rates(rates: Mapping[str, Rate], with_n: bool = False) -> dict[str, float]:
+    """name, name_low and name_high of every rate, and name_n if asked for."""
+    row: dict[str, float] = {}
+    for name, rate in rates.items():
+        row |= {name: rate.value, f"{name}_low": rate.low, f"{name}_high": rate.high}
+        row |= {f"{name}_n": rate.n} if with_n else {}
+    return row
 
 
 def wilson(successes: float, n: int) -> Rate:

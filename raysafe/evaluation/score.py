@@ -9,7 +9,7 @@ from raysafe.data.records import EvalPrompt
 from raysafe.evaluation.attacks import Attack, Case
 from raysafe.evaluation.attacks.direct import Direct
 from raysafe.evaluation.judges import Judge, SuiteRole
-from raysafe.evaluation.metrics import Rate, bootstrap, complement, wilson
+from raysafe.evaluation.metrics import Rate, bootstrap, complement, flat_rates, wilson
 from raysafe.models.generation import Generate
 
 
@@ -35,10 +35,7 @@ class Scores:
 
     def flat(self) -> dict[str, float]:
         """name, name_low and name_high of every metric."""
-        row: dict[str, float] = {}
-        for name, rate in self.metrics.items():
-            row |= {name: rate.value, f"{name}_low": rate.low, f"{name}_high": rate.high}
-        return row
+        return flat_rates(self.metrics)
 
     def plain(self) -> dict[str, dict[str, float]]:
         """The metrics as nested plain values, with n."""
