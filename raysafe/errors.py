@@ -5,6 +5,7 @@ RaysafeError                  one paragraph for the user, with an exit code
 │   ├── ConfigError           a key of the configuration
 │   └── DataError             a file, or a line of one
 ├── StageError         (1)    a stage of a trial failed while it ran
+│   └── NotFiniteError        its loss or its parameters became infinite or NaN
 └── StageStopped       (0)    a stage was ended on request (the scheduler stopped its trial)
 """
 
@@ -33,6 +34,10 @@ class DataError(InputError):
 
 class StageError(RaysafeError):
     """A stage failed while it ran; other trials go on."""
+
+
+class NotFiniteError(StageError):
+    """A loss or a parameter became infinite or NaN; nothing was trained on it."""
 
 
 class StageStopped(RaysafeError):

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from raysafe.errors import require
 
 SANDBOX = "sandbox"
+Batching = Literal["auto", "packed", "padded"]
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,11 @@ class TrainingSettings:
     zero_stage: Literal[0, 1, 2, 3] = 0
     precision: Literal["float32", "bf16"] = "float32"
     """bf16 computes in bf16 over float32 master weights."""
+    batching: Batching = "auto"
+    """`packed`: the rows of a micro-batch make one line without padding; `padded`: the usual rectangle, of equal result; `auto`:
+    packed where the model can."""
+    gradient_checkpointing: bool = False
+    """Keep one activation a layer and compute the rest again in the backward pass: less memory, a third more time."""
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "accumulation", "lr"):

@@ -26,6 +26,7 @@ from raysafe.evaluation.generating import generator
 from raysafe.evaluation.score import Answer, Scores, evaluate
 from raysafe.models.loading import freeze, load_model
 from raysafe.models.log_probs import frozen_label_log_probs
+from raysafe.models.policy import Policy
 from raysafe.objectives import Objective
 from raysafe.refs import Alignment, DataRef, ModelRef
 from raysafe.sandbox.world import World
@@ -35,8 +36,12 @@ from raysafe.settings import EvaluationSettings, Lora, TrainingSettings
 from raysafe.training.checkpoints import plain_model, save_checkpoint, update
 from raysafe.training.context import Context
 from raysafe.training.engine import Engine
-from raysafe.training.loop import TrainingData, train
+from raysafe.training.loop import train
 from raysafe.training.selector_loop import SelectorData, rank_rows
+from raysafe.training.step import TrainingData
+
+FROZEN_BATCH = 16
+"""Rows that a frozen model is run on at once."""
 
 
 class Stage(Protocol):
@@ -108,12 +113,11 @@ class RankStage:
             safe, _ = encode_examples(self.safe.examples(), chat, self.max_length)
             if not safe:
                 raise StageError(f"{self.safe.path}: no row is usable within {self.max_length} tokens.")
-            data = SelectorData(kept, safe, len(rows), unsafe_N, chat.tokenizer.pad_token_id)
+            data = SelectorData(kept, safe, len(rows), unsafe_N)
             model = load_model(self.model.folder, lora=self.lora)
             scores_N = rank_rows(model, self.selector, data, self.engine, self.seed, context, workspace / "state")
         if self.selector.scored_by == "frozen loss":
-            model = freeze(load_model(self.model.folder)).to(context.device)
-            scores_N[[row.index for row in kept]] = -_frozen_losses(model, kept, chat, context)
+            scores_N[[row.index for row in kept]] = -_frozen_losses(self.model, kept, context)
         if context.rank == 0:
             ranking = Ranking.of(rows, scores_N.tolist(), {row.index: row.reason for row in dropped})
             ranking.save(folder / "ranking.parquet")
@@ -135,11 +139,11 @@ class LogProbsStage:
     def run(self, context: Context, folder: Path, workspace: Path) -> dict[str, Any]:
         chat = self.model.chat()
         pairs, dropped = self.alignment.pairs(chat)
-        model = freeze(load_model(self.model.folder)).to(context.device)
+        policy = frozen_policy(self.model, context)
         tensors: dict[str, Tensor] = {}
         for name in ("safe", "harmful"):
             rows = [getattr(pair, name) for pair in pairs]
-            tensors[name] = torch.cat(_frozen_log_probs(model, rows, chat, context))
+            tensors[name] = torch.cat(_frozen_log_probs(policy, rows, context))
             tensors[f"{name}_counts"] = torch.tensor([row.label_count for row in rows])
         if context.rank == 0:
             save_file(tensors, folder / "log_probs.safetensors")
@@ -152,18 +156,23 @@ class LogProbsStage:
         return {name: tensors[name].split(tensors[f"{name}_counts"].tolist()) for name in ("safe", "harmful")}
 
 
-def _frozen_log_probs(model: Any, rows: Sequence[TokenRow], chat: ChatFormat, context: Context) -> list[Tensor]:
+def frozen_policy(model: ModelRef, context: Context) -> Policy:
+    """A model without gradients, ready for token rows."""
+    return Policy(freeze(load_model(model.folder)).to(context.device))
+
+
+def _frozen_log_probs(policy: Policy, rows: Sequence[TokenRow], context: Context) -> list[Tensor]:
     """Label log-probabilities of every row, computed by all workers, on all ranks."""
     mine = range(context.rank, len(rows), context.world_size)
-    values = frozen_label_log_probs(model, [rows[place] for place in mine], chat.tokenizer.pad_token_id, 16, context.device)
+    values = frozen_label_log_probs(policy, [rows[place] for place in mine], FROZEN_BATCH)
     parts = context.gather(dict(zip(mine, values, strict=True)))
     whole = {place: value for part in parts for place, value in part.items()}
     return [whole[place] for place in range(len(rows))]
 
 
-def _frozen_losses(model: Any, rows: Sequence[TokenRow], chat: ChatFormat, context: Context) -> Tensor:
+def _frozen_losses(model: ModelRef, rows: Sequence[TokenRow], context: Context) -> Tensor:
     """Length-normalised NLL of every row, float64."""
-    log_probs = _frozen_log_probs(model, rows, chat, context)
+    log_probs = _frozen_log_probs(frozen_policy(model, context), rows, context)
     return torch.tensor([-float(row.double().mean()) for row in log_probs], dtype=torch.float64)
 
 
@@ -294,7 +303,7 @@ class TrainStage:
                 rows[stream] = [getattr(pair, stream) for pair in pairs]
                 models = self.objective.frozen_models.get(stream, ())
                 frozen[stream] = {name: stored[name][stream] for name in models}
-        return TrainingData(rows, frozen, chat.tokenizer.pad_token_id), dropped
+        return TrainingData(rows, frozen), dropped
 
 
 class _Copy:

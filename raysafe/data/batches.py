@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
@@ -40,28 +40,18 @@ def split(positions: Sequence[int], batch_size: int, accumulation: int, workers:
 
 
 @dataclass(frozen=True)
-class TokenBatch:
-    """B rows of one or several streams, padded on the right to T tokens.
+class Batch:
+    """B rows of one or several streams. weights_B: float32, 0.0 for rows that only fill up the shape. streams: name to its slice
+    of B. positions: place in the stream's rows."""
 
-    input_ids_BT, attention_mask_BT: int64. label_mask_BT: float32, 1.0 where the token is a label. weights_B: float32, 0.0
-    for rows that only fill up the shape. streams: name to its slice of B. positions: place in the stream's rows.
-    """
-
-    input_ids_BT: Tensor
-    attention_mask_BT: Tensor
-    label_mask_BT: Tensor
+    rows: tuple[TokenRow, ...]
     weights_B: Tensor
     streams: Mapping[str, slice]
     positions: Mapping[str, tuple[int, ...]]
 
-    def to(self, device: torch.device | str) -> "TokenBatch":
-        """The same batch on another device."""
-        tensors = {name: getattr(self, name).to(device) for name in ("input_ids_BT", "attention_mask_BT", "label_mask_BT")}
-        return replace(self, **tensors, weights_B=self.weights_B.to(device))
 
-
-def collate(shares: Mapping[str, Share], rows: Mapping[str, Sequence[TokenRow]], pad_id: int) -> TokenBatch:
-    """One padded batch of all streams; a filler repeats the stream's first row at weight 0."""
+def collate(shares: Mapping[str, Share], rows: Mapping[str, Sequence[TokenRow]]) -> Batch:
+    """One batch of all streams; a filler repeats the stream's first row at weight 0."""
     chosen: list[TokenRow] = []
     weights: list[float] = []
     streams, positions = {}, {}
@@ -71,7 +61,18 @@ def collate(shares: Mapping[str, Share], rows: Mapping[str, Sequence[TokenRow]],
         positions[name] = places
         chosen += [rows[name][place] for place in places]
         weights += [float(place is not None) for place in share.positions]
-    return TokenBatch(*pad_rows(chosen, pad_id), torch.tensor(weights), streams, positions)
+    return Batch(tuple(chosen), torch.tensor(weights), streams, positions)
+
+
+def label_mask(rows: Sequence[TokenRow]) -> Tensor:
+    """1.0 for each label of each row, from the left, 0.0 after them; float32, shape BT with T the most labels of a row."""
+    counts_B1 = torch.tensor([[row.label_count] for row in rows])
+    return (torch.arange(int(counts_B1.max())) < counts_B1).to(torch.float32)
+
+
+def lay_out(values_L: Tensor, mask_BT: Tensor) -> Tensor:
+    """Values that stand row by row, at the places of `label_mask`, shape BT, 0.0 elsewhere."""
+    return values_L.new_zeros(mask_BT.shape).masked_scatter(mask_BT.bool(), values_L)
 
 
 def pad_rows(rows: Sequence[TokenRow], pad_id: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -86,11 +87,3 @@ def pad_rows(rows: Sequence[TokenRow], pad_id: int) -> tuple[Tensor, Tensor, Ten
         attention_mask_BT[place, :length] = 1
         label_mask_BT[place, row.label_start : length] = 1.0
     return input_ids_BT, attention_mask_BT, label_mask_BT
-
-
-def pad_values(values: Sequence[Tensor], starts: Sequence[int], longest: int) -> Tensor:
-    """Per-label values of some rows laid at their label positions, shape BT, 0.0 elsewhere."""
-    result_BT = torch.zeros((len(values), longest), dtype=torch.float32)
-    for place, (value, start) in enumerate(zip(values, starts, strict=True)):
-        result_BT[place, start : start + len(value)] = value
-    return result_BT

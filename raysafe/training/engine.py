@@ -6,7 +6,7 @@ up the shares of all micro-batches and workers, clips the sum and steps. So the 
 
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,13 +14,15 @@ from typing import Any, Protocol
 import torch
 import torch.distributed as dist
 
+from raysafe.models.policy import Policy
 from raysafe.settings import TrainingSettings
 
 
 class Engine(Protocol):
-    """What the loops need of an engine. `module` is called for the forward pass."""
+    """What the loops need of an engine. `module` is called for the forward pass, as a `Policy`; `policy` is that policy."""
 
     module: Any
+    policy: Policy
     device: torch.device
 
     def backward(self, share: torch.Tensor) -> None:
@@ -29,8 +31,11 @@ class Engine(Protocol):
     def set_lr(self, lr: float) -> None:
         """Learning rate of the next step."""
 
+    def finite(self) -> bool:
+        """Whether all parameters that this process holds are finite."""
+
     def full_state(self) -> dict[str, torch.Tensor]:
-        """All trainable parameters by name, whole, on the CPU; called by every rank."""
+        """All trainable parameters of the policy's model by name, whole, on the CPU; called by every rank."""
 
     def save_state(self, folder: Path, extra: dict[str, Any]) -> None:
         """Everything that a resumed run needs, with `extra`; called by every rank."""
@@ -46,12 +51,12 @@ class PlainEngine:
     """One process, AdamW and float32 by hand: the in-memory twin that tests compare DeepSpeed against."""
 
     def __init__(self, model: Any, settings: TrainingSettings, device: str | torch.device = "cpu") -> None:
-        self.module = model.to(device).train()
+        self.policy = self.module = Policy(model, settings.batching, settings.gradient_checkpointing).to(device).train()
         self.device = torch.device(device)
         self.settings = settings
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
-            self.parameters, lr=settings.lr, betas=settings.betas, weight_decay=settings.weight_decay
+            self.parameters, lr=settings.lr, betas=settings.betas, weight_decay=settings.weight_decay, fused=True
         )
         self._micro = 0
 
@@ -69,8 +74,11 @@ class PlainEngine:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
 
+    def finite(self) -> bool:
+        return all_finite(self.parameters)
+
     def full_state(self) -> dict[str, torch.Tensor]:
-        named = self.module.named_parameters()
+        named = self.policy.model.named_parameters()
         return {name: p.detach().cpu().clone() for name, p in named if p.requires_grad}
 
     def save_state(self, folder: Path, extra: dict[str, Any]) -> None:
@@ -96,9 +104,9 @@ class DeepSpeedEngine:
         self.device = device
         self.settings = settings
         trainable = [p for p in model.parameters() if p.requires_grad]
-        model.train()
+        self.policy = Policy(model, settings.batching, settings.gradient_checkpointing).train()
         self._engine, *_ = deepspeed.initialize(
-            model=model, model_parameters=trainable, config=deepspeed_config(settings), dist_init_required=False
+            model=self.policy, model_parameters=trainable, config=deepspeed_config(settings), dist_init_required=False
         )
         self.module = self._engine
 
@@ -111,9 +119,12 @@ class DeepSpeedEngine:
         for group in self._engine.optimizer.param_groups:
             group["lr"] = lr
 
+    def finite(self) -> bool:
+        return all_finite(getattr(p, "ds_tensor", p) for p in self.policy.model.parameters() if p.requires_grad)
+
     def full_state(self) -> dict[str, torch.Tensor]:
         state = {}
-        for name, parameter in self._engine.module.named_parameters():
+        for name, parameter in self.policy.model.named_parameters():
             if parameter.requires_grad:
                 with self._gathered(parameter):
                     state[name] = parameter.detach().float().cpu().clone()
@@ -137,14 +148,21 @@ class DeepSpeedEngine:
     def close(self) -> None:
         self._engine.destroy()
         self._engine = self.module = None
+        del self.policy
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
 
+def all_finite(tensors: Iterable[torch.Tensor]) -> bool:
+    """Whether no element is infinite or NaN."""
+    return all(bool(torch.isfinite(tensor).all()) for tensor in tensors)
+
+
 def deepspeed_config(settings: TrainingSettings) -> dict[str, Any]:
     """DeepSpeed's configuration of a run. Clipping is always set: left out, DeepSpeed 0.19 clips at 1.0."""
-    adamw = {"lr": settings.lr, "betas": list(settings.betas), "weight_decay": settings.weight_decay, "torch_adam": True}
+    adamw = {"lr": settings.lr, "betas": list(settings.betas), "weight_decay": settings.weight_decay}
+    adamw |= {"torch_adam": True, "fused": True}
     return {
         "train_micro_batch_size_per_gpu": 1,
         "gradient_accumulation_steps": settings.accumulation,

@@ -1,7 +1,7 @@
 """SEAL's training loop (Algorithm 2): theta by the engine, omega by the closed form, both from one forward pass."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,17 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from raysafe.data.batches import Share, TokenBatch, collate, cycled, shuffled, split
+from raysafe.data.batches import Batch, Share, collate, cycled, label_mask, lay_out, shuffled, split
 from raysafe.data.tokens import TokenRow
-from raysafe.errors import StageError
-from raysafe.models.log_probs import label_log_probs
 from raysafe.objectives import batch_means, sequence_log_prob
 from raysafe.selection.diagnostics import auc
 from raysafe.selection.seal import Seal, omega_step, row_weights, theta_losses
 from raysafe.settings import TrainingSettings
 from raysafe.training.context import Context
 from raysafe.training.engine import Engine
-from raysafe.training.loop import save_state
+from raysafe.training.loop import check_finite, save_state
+from raysafe.training.step import indices_where, not_finite, seed_step
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,16 @@ class SelectorData:
     safe: Sequence[TokenRow]
     total: int
     unsafe_N: Tensor | None
-    pad_id: int
+
+
+@dataclass(frozen=True)
+class SelectorPlan:
+    """A step's number, from 0, the positions (of the K kept rows of D, and of D_safe) that it sees, and its gamma."""
+
+    number: int
+    finetune: Sequence[int]
+    safe: Sequence[int]
+    gamma: float
 
 
 def engine_settings(seal: Seal, training: TrainingSettings) -> TrainingSettings:
@@ -47,6 +55,8 @@ def engine_settings(seal: Seal, training: TrainingSettings) -> TrainingSettings:
         clip=training.clip,
         zero_stage=training.zero_stage,
         precision=training.precision,
+        batching=training.batching,
+        gradient_checkpointing=training.gradient_checkpointing,
     )
 
 
@@ -72,6 +82,7 @@ def rank_rows(
         omega_K, first_epoch = state["omega"], int(state["epoch"]) + 1
     for epoch in range(first_epoch, seal.epochs):
         omega_K, row = _epoch(engine, seal, data, omega_K, seed, epoch, context)
+        check_finite(engine, context, epoch)
         if state_folder is not None and epoch + 1 < seal.epochs:
             save_state(engine, state_folder, epoch, context, omega=omega_K)
         context.report((epoch + 1) * steps_per_epoch(seal, data), {"epoch": epoch + 1, **row})
@@ -97,11 +108,10 @@ def _epoch(
         context.check_stop()
         size = seal.batch_size
         finetune = shuffled(len(data.finetune), seed, "finetune", epoch)[step * size : (step + 1) * size]
-        start = (epoch * steps + step) * seal.safe_batch_size
-        safe = cycled(len(data.safe), seed, "safe", start, seal.safe_batch_size)
-        omega_K, losses = selector_step(engine, seal, data, omega_K, finetune, safe, seal.gamma_at(epoch), context)
-        if not all(map(math.isfinite, losses.values())):
-            raise StageError(f"selector step {epoch * steps + step + 1}: the loss is not finite: {losses}, rows {finetune}.")
+        number = epoch * steps + step
+        safe = cycled(len(data.safe), seed, "safe", number * seal.safe_batch_size, seal.safe_batch_size)
+        plan = SelectorPlan(number, finetune, safe, seal.gamma_at(epoch))
+        omega_K, losses = selector_step(engine, seal, data, omega_K, plan, context, seed)
         for name in sums:
             sums[name] += losses[name]
     row = {f"selector/{name}_loss": total / steps for name, total in sums.items()}
@@ -115,30 +125,38 @@ def selector_step(
     seal: Seal,
     data: SelectorData,
     omega_K: Tensor,
-    finetune: Sequence[int],
-    safe: Sequence[int],
-    gamma: float,
+    plan: SelectorPlan,
     context: Context,
+    seed: int = 0,
 ) -> tuple[Tensor, dict[str, float]]:
-    """One step of Algorithm 2 on the given positions (of the K kept rows). Returns the new omega and the mean unweighted losses.
+    """One step of Algorithm 2. Returns the new omega and the mean unweighted losses.
 
-    Losses of all workers are gathered, so that every rank makes the same update of the whole omega.
+    Losses of all workers are gathered, so that every rank makes the same update of the whole omega. Raises NotFiniteError, on
+    every rank, before anything is trained on a loss that is infinite or NaN.
     """
     weights_K = row_weights(omega_K, seal.weights)
-    places = {"safe": (safe, seal.safe_batch_size), "finetune": (finetune, seal.batch_size)}
+    places = {"safe": (plan.safe, seal.safe_batch_size), "finetune": (plan.finetune, seal.batch_size)}
     shares = {name: split(p, size, seal.accumulation, context.world_size) for name, (p, size) in places.items()}
+    step_rows = {"safe": len(plan.safe), "finetune": len(plan.finetune)}
     seen: dict[str, list[tuple[int, float]]] = {"safe": [], "finetune": []}
+    seed_step(seed, plan.number, context)
     for micro in range(seal.accumulation):
         mine: dict[str, Share] = {name: share[micro][context.rank] for name, share in shares.items()}
-        batch = collate(mine, {"safe": data.safe, "finetune": data.finetune}, data.pad_id).to(context.device)
-        losses = _row_losses(engine.module, batch, gamma)
+        batch = collate(mine, {"safe": data.safe, "finetune": data.finetune})
         weights_B = weights_K[list(batch.positions["finetune"])].to(context.device)
-        parts = theta_losses(losses["safe"], losses["finetune"], weights_B, gamma)
-        row_mask = {name: batch.weights_B[part] for name, part in batch.streams.items()}
-        means = batch_means(parts, row_mask, {"safe": len(safe), "finetune": len(finetune)})
-        engine.backward(means["safe"] + means["finetune"])
+
+        def theta_loss(losses: Mapping[str, Tensor], batch: Batch = batch, weights_B: Tensor = weights_B) -> Tensor:
+            parts = theta_losses(losses["safe"], losses["finetune"], weights_B, plan.gamma)
+            rows = {name: batch.weights_B[part].to(context.device) for name, part in batch.streams.items()}
+            return sum(batch_means(parts, rows, step_rows).values(), torch.zeros((), device=context.device))
+
+        loss, losses = _forward(engine, batch, theta_loss, plan.gamma)
+        faults = {n: indices_where(batch.rows[batch.streams[n]], ~torch.isfinite(losses_B)) for n, losses_B in losses.items()}
+        if context.total([float(any(faults.values()))])[0]:
+            raise not_finite(plan.number, faults, context)
+        engine.backward(loss)
         for name, share in mine.items():
-            values = losses[name].detach().tolist()
+            values = losses[name].tolist()
             seen[name] += [(p, v) for p, v in zip(share.positions, values, strict=True) if p is not None]
     everyone = {name: [pair for part in context.gather(pairs) for pair in part] for name, pairs in seen.items()}
     rows_B = torch.tensor([place for place, _ in everyone["finetune"]])
@@ -147,18 +165,31 @@ def selector_step(
     return omega_step(omega_K, rows_B, losses_B, seal.lr, seal.weights), mean
 
 
-def _row_losses(module: Any, batch: TokenBatch, gamma: float) -> dict[str, Tensor]:
-    """l(theta; z), length-normalised NLL, per row and stream. At gamma = 0 D's rows can't move theta: no gradient there."""
+RowLosses = Callable[[Mapping[str, Tensor]], Tensor]
+"""Per-row losses by stream to a scalar, linear in them."""
+
+
+def _forward(engine: Engine, batch: Batch, loss_of: RowLosses, gamma: float) -> tuple[Any, dict[str, Tensor]]:
+    """The loss, with gradient, and l(theta; z), length-normalised NLL, per row and stream, without. At gamma = 0 D's rows can't
+    move theta: a forward pass only."""
     if gamma > 0:
-        return _losses(module, batch, slice(None), batch.streams)
-    streams = batch.streams
+        return _losses(engine, batch, tuple(batch.streams), loss_of)
     with torch.no_grad():
-        finetune = _losses(module, batch, streams["finetune"], {"finetune": slice(None)})
-    return _losses(module, batch, streams["safe"], {"safe": slice(None)}) | finetune
+        _, finetune = _losses(engine, batch, ("finetune",), None)
+    loss, safe = _losses(engine, batch, ("safe",), lambda losses: loss_of({**losses, **finetune}))
+    return loss, safe | finetune
 
 
-def _losses(module: Any, batch: TokenBatch, rows: slice, streams: Any) -> dict[str, Tensor]:
-    mask_BT = batch.label_mask_BT[rows]
-    log_probs_BT = label_log_probs(module, batch.input_ids_BT[rows], batch.attention_mask_BT[rows], mask_BT)
-    losses_B = -sequence_log_prob(log_probs_BT, mask_BT) / mask_BT.sum(dim=-1)
-    return {name: losses_B[part] for name, part in streams.items()}
+def _losses(engine: Engine, batch: Batch, streams: Sequence[str], loss_of: RowLosses | None) -> tuple[Any, dict[str, Tensor]]:
+    rows = [row for name in streams for row in batch.rows[batch.streams[name]]]
+    mask_BT = label_mask(rows).to(engine.device)
+    sizes = [len(batch.rows[batch.streams[name]]) for name in streams]
+
+    def by_stream(log_probs_L: Tensor) -> dict[str, Tensor]:
+        losses_B = -sequence_log_prob(lay_out(log_probs_L, mask_BT), mask_BT) / mask_BT.sum(dim=-1)
+        return dict(zip(streams, losses_B.split(sizes), strict=True))
+
+    linear_L = torch.ones(int(mask_BT.sum()), dtype=torch.bool)
+    of_labels = None if loss_of is None else (lambda log_probs_L: loss_of(by_stream(log_probs_L)))
+    loss, log_probs_L = engine.module(rows, linear_L, of_labels)
+    return loss, by_stream(log_probs_L)

@@ -1,0 +1,163 @@
+"""One optimiser step of an objective: rows to label log-probabilities to per-example losses to the engine."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from raysafe.data.batches import Batch, Share, collate, label_mask, lay_out, split
+from raysafe.data.tokens import TokenRow
+from raysafe.errors import NotFiniteError
+from raysafe.objectives import Objective, StreamLogProbs, batch_means, total_loss
+from raysafe.settings import TrainingSettings
+from raysafe.training.context import Context
+from raysafe.training.engine import Engine
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Token rows by stream, and the frozen models' label log-probabilities: `frozen[stream][model][place]`, one tensor a row.
+
+    The rows of `safe` and `harmful` are pairs, in order.
+    """
+
+    rows: Mapping[str, Sequence[TokenRow]]
+    frozen: Mapping[str, Mapping[str, Sequence[Tensor]]]
+
+    @property
+    def pairs(self) -> int:
+        """Number of alignment rows."""
+        return next((len(rows) for name, rows in self.rows.items() if name != "retain"), 0)
+
+
+@dataclass(frozen=True)
+class StepPlan:
+    """An optimiser step's number, from 0, and the positions of its retain rows and of its alignment pairs."""
+
+    number: int
+    retain: Sequence[int]
+    align: Sequence[int]
+
+
+def train_step(
+    engine: Engine,
+    objective: Objective,
+    data: TrainingData,
+    settings: TrainingSettings,
+    plan: StepPlan,
+    context: Context,
+    seed: int = 0,
+) -> tuple[dict[str, float], float]:
+    """One optimiser step. Returns the losses (means over the whole step, all workers) and the tokens of its rows.
+
+    Raises NotFiniteError, on every rank, before anything is trained on a loss that is infinite or NaN.
+    """
+    places = {name: plan.retain if name == "retain" else plan.align for name in data.rows}
+    step_rows = {"retain": len(plan.retain), "align": len(plan.align)}
+    shares = {name: split(p, settings.batch_size, settings.accumulation, context.world_size) for name, p in places.items()}
+    sums, names = [0.0, 0.0, 0.0, 0.0], ("train/loss", "train/align_loss", "train/retain_loss")
+    seed_step(seed, plan.number, context)
+    for micro in range(settings.accumulation):
+        mine: dict[str, Share] = {name: share[micro][context.rank] for name, share in shares.items()}
+        batch = collate(mine, data.rows)
+        formula = Formula.of(objective, data, batch, step_rows, context.device)
+        loss, log_probs_L = engine.module(batch.rows, formula.linear_L, formula.loss)
+        values = formula.values(log_probs_L)
+        total = context.total([*values, float(sum(len(row.input_ids) for row in batch.rows))])
+        if not all(map(math.isfinite, total)):
+            raise not_finite(plan.number, formula.faults(log_probs_L, data), context)
+        engine.backward(loss)
+        sums = [before + now for before, now in zip(sums, total, strict=True)]
+    *losses, tokens = sums
+    return dict(zip(names, losses, strict=True)), tokens
+
+
+def seed_step(seed: int, number: int, context: Context) -> None:
+    """Whatever a step draws (dropout) depends on seed, step and worker alone, so that a resumed run draws it again."""
+    torch.manual_seed((seed * 1_000_003 + number) * 4096 + context.rank)
+
+
+@dataclass(frozen=True)
+class Formula:
+    """An objective on one micro-batch, as a function of its label log-probabilities, shape L.
+
+    masks, frozen: by stream, on the device, labels from the left. linear_L: bool, labels in whose streams the loss is linear.
+    """
+
+    objective: Objective
+    batch: Batch
+    masks: Mapping[str, Tensor]
+    frozen: Mapping[str, Mapping[str, Tensor]]
+    linear_L: Tensor
+    step_rows: Mapping[str, int]
+    weights: Mapping[str, Tensor]
+
+    @classmethod
+    def of(
+        cls, objective: Objective, data: TrainingData, batch: Batch, step_rows: Mapping[str, int], device: torch.device
+    ) -> "Formula":
+        """Lay out what does not depend on the policy."""
+        masks, frozen, weights, linear = {}, {}, {}, []
+        for name, rows in batch.streams.items():
+            masks[name] = label_mask(batch.rows[rows]).to(device)
+            values = data.frozen.get(name, {})
+            flat = {model: torch.cat([rows_[place] for place in batch.positions[name]]) for model, rows_ in values.items()}
+            frozen[name] = {model: lay_out(flat_L.to(device), masks[name]) for model, flat_L in flat.items()}
+            weights["retain" if name == "retain" else "align"] = batch.weights_B[rows].to(device)
+            linear += [name in objective.linear] * int(masks[name].sum())
+        return cls(objective, batch, masks, frozen, torch.tensor(linear), step_rows, weights)
+
+    def streams(self, log_probs_L: Tensor) -> dict[Any, StreamLogProbs]:
+        """What the objective is called on."""
+        counts = [int(mask_BT.sum()) for mask_BT in self.masks.values()]
+        parts = dict(zip(self.masks, log_probs_L.split(counts), strict=True))
+        return {
+            name: StreamLogProbs(lay_out(parts[name], mask_BT), mask_BT, self.frozen[name])
+            for name, mask_BT in self.masks.items()
+        }
+
+    def means(self, log_probs_L: Tensor) -> dict[str, Tensor]:
+        """The micro-batch's share of each loss's mean over the step."""
+        return batch_means(self.objective(self.streams(log_probs_L)), self.weights, self.step_rows)
+
+    def loss(self, log_probs_L: Tensor) -> Tensor:
+        """Its share of the total loss."""
+        return total_loss(self.means(log_probs_L), self.objective.alpha)
+
+    @torch.no_grad()
+    def values(self, log_probs_L: Tensor) -> list[float]:
+        """Its shares of the total, the alignment and the retain loss."""
+        means = self.means(log_probs_L)
+        align = means["align"].item() if "align" in means else 0.0
+        return [total_loss(means, self.objective.alpha).item(), align, means["retain"].item()]
+
+    @torch.no_grad()
+    def faults(self, log_probs_L: Tensor, data: TrainingData) -> dict[str, list[int]]:
+        """By stream, the source indices of the rows that are to blame: their own log-probabilities are not finite, or else
+        the objective's value on them is not."""
+        streams, losses = self.streams(log_probs_L), self.objective(self.streams(log_probs_L))
+        bad = {name: ~torch.isfinite(stream.policy_BT).all(dim=-1) for name, stream in streams.items()}
+        if not any(bad_B.any() for bad_B in bad.values()):
+            bad = {name: ~torch.isfinite(losses["retain" if name == "retain" else "align"]) for name in streams}
+        return {name: indices_where(self.batch.rows[self.batch.streams[name]], bad_B) for name, bad_B in bad.items()}
+
+
+def indices_where(rows: Sequence[TokenRow], chosen_B: Tensor) -> list[int]:
+    """Source indices of the chosen rows."""
+    return [row.index for row, chosen in zip(rows, chosen_B.tolist(), strict=True) if chosen]
+
+
+def not_finite(number: int, faults: Mapping[str, list[int]], context: Context) -> NotFiniteError:
+    """The error that names step, stream and rows of all workers; every rank calls it."""
+    found: dict[str, set[int]] = {}
+    for part in context.gather(dict(faults)):
+        for name, rows in part.items():
+            found.setdefault(name, set()).update(rows)
+    named = [
+        f"`{name}` row{'s' if len(rows) > 1 else ''} {', '.join(map(str, sorted(rows)))}" for name, rows in found.items() if rows
+    ]
+    where = " and ".join(named) or "the sum over the step, of no row alone"
+    return NotFiniteError(f"step {number + 1}: the loss is not finite because of {where} (rows counted from 0 in their file).")
