@@ -20,19 +20,32 @@ class StreamLogProbs:
 
     policy_BT: float, log pi_theta(y_t | ...), with gradient. mask_BT: float, 1.0 at labels.
     frozen: name of a frozen model to its float log-probabilities, shape BT, without gradient.
+    The other fields are read by losses that repeat the released DOOR code, and by no others.
     """
 
     policy_BT: Tensor
     mask_BT: Tensor
     frozen: Mapping[str, Tensor]
+    padded: int | None = None
+    """Positions of a row that `*_released` losses average over, padding included; T where it is left out. The released
+    data pads to 512 tokens, of which 511 are predicted."""
+    lengths_B: Tensor | None = None
+    """Attended tokens of prompt and answer of each row, float or int, shape B: what W-DOOR's `released` and `released_sum`
+    unlearning divide by."""
+    step_rows: int | None = None
+    """Rows of this stream in the whole optimiser step, over all micro-batches and workers; B where it is left out. For
+    `released_sum`."""
 
 
 @runtime_checkable
 class Objective(Protocol):
     """A frozen dataclass: its fields are the hyper-parameters, its call is the formula.
 
-    Class attributes, from which data columns, frozen models and prefixes are derived:
+    Attributes of the class, from which data columns, frozen models and prefixes are derived:
       alignment: the streams its alignment term reads, in no particular order; empty if it has none.
+      linear: all streams in which each row's loss is linear in that stream's policy log-probabilities, with coefficients
+        that depend on no policy log-probability. There the gradient is known before the log-probabilities are.
+    Attributes of the class, or of the instance where they depend on its fields:
       frozen_models: for each stream, the frozen models whose log-probabilities it needs.
       prefixed: whether its alignment rows continue after a prefix of y_h (docs/methods.md, prefix augmentation).
     `alpha` weighs the alignment term against the retain term: alpha * align + (1 - alpha) * retain.
@@ -40,8 +53,13 @@ class Objective(Protocol):
 
     name: ClassVar[str]
     alignment: ClassVar[tuple[Stream, ...]]
-    frozen_models: ClassVar[Mapping[Stream, tuple[FrozenModel, ...]]]
-    prefixed: ClassVar[bool]
+    linear: ClassVar[tuple[Stream, ...]]
+
+    @property
+    def frozen_models(self) -> Mapping[Stream, tuple[FrozenModel, ...]]: ...
+
+    @property
+    def prefixed(self) -> bool: ...
 
     @property
     def alpha(self) -> float: ...

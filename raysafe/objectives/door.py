@@ -20,6 +20,7 @@ class Door:
 
     name: ClassVar[str] = "door"
     alignment: ClassVar[tuple[Stream, ...]] = ("safe", "harmful")
+    linear: ClassVar[tuple[Stream, ...]] = ("safe", "retain")
     frozen_models: ClassVar[Mapping[Stream, tuple[FrozenModel, ...]]] = {"harmful": ("reference",)}
     prefixed: ClassVar[bool] = True
 

@@ -21,6 +21,7 @@ class Dpo:
 
     name: ClassVar[str] = "dpo"
     alignment: ClassVar[tuple[Stream, ...]] = ("safe", "harmful")
+    linear: ClassVar[tuple[Stream, ...]] = ("retain",)
     frozen_models: ClassVar[Mapping[Stream, tuple[FrozenModel, ...]]] = {
         "safe": ("reference",),
         "harmful": ("reference",),

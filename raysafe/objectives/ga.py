@@ -16,6 +16,7 @@ class Ga:
 
     name: ClassVar[str] = "ga"
     alignment: ClassVar[tuple[Stream, ...]] = ("harmful",)
+    linear: ClassVar[tuple[Stream, ...]] = ("harmful", "retain")
     frozen_models: ClassVar[Mapping[Stream, tuple[FrozenModel, ...]]] = {}
     prefixed: ClassVar[bool] = False
 

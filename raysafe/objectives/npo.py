@@ -20,6 +20,7 @@ class Npo:
 
     name: ClassVar[str] = "npo"
     alignment: ClassVar[tuple[Stream, ...]] = ("harmful",)
+    linear: ClassVar[tuple[Stream, ...]] = ("retain",)
     frozen_models: ClassVar[Mapping[Stream, tuple[FrozenModel, ...]]] = {"harmful": ("reference",)}
     prefixed: ClassVar[bool] = False
 

@@ -17,6 +17,7 @@ class Refusal:
 
     name: ClassVar[str] = "refusal"
     alignment: ClassVar[tuple[Stream, ...]] = ("safe",)
+    linear: ClassVar[tuple[Stream, ...]] = ("safe", "retain")
     frozen_models: ClassVar[Mapping[Stream, tuple[FrozenModel, ...]]] = {}
     prefixed: ClassVar[bool] = True
 

@@ -15,6 +15,7 @@ class Sft:
 
     name: ClassVar[str] = "sft"
     alignment: ClassVar[tuple[Stream, ...]] = ()
+    linear: ClassVar[tuple[Stream, ...]] = ("retain",)
     frozen_models: ClassVar[Mapping[Stream, tuple[FrozenModel, ...]]] = {}
     prefixed: ClassVar[bool] = False
 

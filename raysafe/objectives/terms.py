@@ -21,8 +21,10 @@ def npo_term(harmful: StreamLogProbs, beta: float) -> Tensor:
     return -(2.0 / beta) * logsigmoid(-beta * log_ratio(harmful))
 
 
-def token_npo_term(harmful: StreamLogProbs, beta: float) -> Tensor:
-    """NPO applied to every label token and summed, shape B (W-DOOR paper's unlearning term)."""
-    ratio_BT = (harmful.policy_BT - harmful.frozen["reference"].detach()).masked_fill(harmful.mask_BT == 0, 0.0)
-    loss_BT = -(2.0 / beta) * logsigmoid(-beta * ratio_BT)
-    return sequence_log_prob(loss_BT, harmful.mask_BT)
+def padded_mean(stream: StreamLogProbs) -> Tensor:
+    """The mean of log pi_theta over `padded` positions per row, shape B: labels count, all other positions are 0.
+
+    The released DOOR code takes such means (`get_batch_loss` in utils/loss.py), so its loss falls with the padding.
+    """
+    positions = stream.policy_BT.shape[-1] if stream.padded is None else stream.padded
+    return sequence_log_prob(stream.policy_BT, stream.mask_BT) / positions

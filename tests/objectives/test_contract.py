@@ -1,52 +1,19 @@
-"""What must hold of every member of OBJECTIVES."""
+"""What must hold of every member of OBJECTIVES, and of every variant of W-DOOR."""
 
 import ast
 import inspect
-from dataclasses import FrozenInstanceError, fields, is_dataclass
+from dataclasses import FrozenInstanceError, fields, is_dataclass, replace
 
 import pytest
 import torch
+from objective_cases import CASES, LABELS, SHAPE, changed, gradients, needed, poisoned, random_streams, run
 
-from raysafe.objectives import OBJECTIVES, Objective, StreamLogProbs
-
-B, T = 4, 6
+from raysafe.objectives import OBJECTIVES, Objective
 
 
-@pytest.fixture(params=OBJECTIVES)
+@pytest.fixture(params=CASES)
 def objective(request):
-    return OBJECTIVES[request.param]()
-
-
-def needed(objective):
-    return {"retain": (), **{stream: objective.frozen_models.get(stream, ()) for stream in objective.alignment}}
-
-
-def random_streams(objective, seed=0, dtype=torch.float64, scale=3.0):
-    """Log-probabilities of all declared streams and frozen models, and nothing else; ragged masks."""
-    draw = torch.Generator().manual_seed(seed)
-
-    def log_probs():
-        return (-scale * torch.rand(B, T, generator=draw, dtype=torch.float64)).to(dtype)
-
-    mask = (torch.arange(T) < torch.tensor([6, 3, 1, 4])[:, None]).to(torch.float32)
-    return {
-        stream: StreamLogProbs(log_probs().requires_grad_(), mask, {name: log_probs().requires_grad_() for name in frozen})
-        for stream, frozen in needed(objective).items()
-    }
-
-
-def changed(streams, change):
-    """`change` applied to the tensors of every stream, mask included."""
-    return {
-        name: StreamLogProbs(change(s.policy_BT), change(s.mask_BT), {model: change(v) for model, v in s.frozen.items()})
-        for name, s in streams.items()
-    }
-
-
-def run(objective, streams):
-    losses = objective(streams)
-    sum(loss.sum() for loss in losses.values()).backward()
-    return losses
+    return CASES[request.param]
 
 
 def test_it_is_listed_under_its_own_name(objective):
@@ -72,7 +39,7 @@ def test_every_field_has_a_docstring(objective):
 def test_the_declared_streams_suffice_and_give_one_loss_a_row(objective):
     losses = objective(random_streams(objective))
     assert set(losses) == ({"align", "retain"} if objective.alignment else {"retain"})
-    assert all(loss.shape == (B,) for loss in losses.values())
+    assert all(loss.shape == SHAPE[:1] for loss in losses.values())
 
 
 def test_a_missing_stream_is_an_error_and_no_zero_loss(objective):
@@ -88,7 +55,7 @@ def test_a_missing_frozen_model_is_an_error(objective):
         for model in models:
             streams = random_streams(objective)
             frozen = {name: value for name, value in streams[stream].frozen.items() if name != model}
-            streams[stream] = StreamLogProbs(streams[stream].policy_BT, streams[stream].mask_BT, frozen)
+            streams[stream] = replace(streams[stream], frozen=frozen)
             with pytest.raises(KeyError, match=model):
                 objective(streams)
 
@@ -121,42 +88,33 @@ def test_more_padding_changes_nothing(objective, seed):
 def test_rows_are_independent_of_their_order(objective):
     order = torch.tensor([2, 0, 3, 1])
     streams = random_streams(objective)
-    for name, loss in objective(changed(streams, lambda t: t[order])).items():
+    for name, loss in objective(changed(streams, lambda t: t[order], lambda t: t[order])).items():
         torch.testing.assert_close(loss, objective(streams)[name][order], rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("poison", [float("-inf"), float("nan"), 1e30])
 def test_what_stands_outside_the_mask_poisons_neither_value_nor_gradient(objective, poison):
     streams = random_streams(objective)
-    clean = run(objective, streams)
-    gradients = {name: stream.policy_BT.grad.clone() for name, stream in streams.items()}
-
-    def poisoned(s):
-        def put(t):
-            return t.detach().masked_fill(s.mask_BT == 0, poison).requires_grad_()
-
-        return StreamLogProbs(put(s.policy_BT), s.mask_BT, {model: put(v) for model, v in s.frozen.items()})
-
-    dirty_streams = {name: poisoned(stream) for name, stream in streams.items()}
-    dirty = run(objective, dirty_streams)
+    dirty_streams = poisoned(streams, poison)
+    clean, dirty = run(objective, streams), run(objective, dirty_streams)
     for name, loss in clean.items():
         torch.testing.assert_close(dirty[name], loss, rtol=0, atol=0)
-    for name, gradient in gradients.items():
-        torch.testing.assert_close(dirty_streams[name].policy_BT.grad, gradient, rtol=0, atol=0)
+    for name, gradient in gradients(streams).items():
+        torch.testing.assert_close(gradients(dirty_streams)[name], gradient, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("low", ["policy", "frozen", "both"])
-def test_loss_and_gradient_are_finite_where_a_model_gives_no_chance(objective, low):
-    """Log-probabilities of -1e4 a token saturate every margin. W-DOOR's own weights exp(r / tau) may be infinite without a
-    cap, so here both of its frozen models say the same."""
+@pytest.mark.parametrize("low", ["policy", "frozen", "both", "neither"])
+def test_loss_and_gradient_are_finite_where_a_model_gives_no_chance_or_is_certain(objective, low):
+    """-1e4 a token saturates every margin; 0 is certainty. W-DOOR's weights exp(+-r / tau) may be infinite without a cap, so
+    both of its frozen models say the same here."""
     streams = {}
     for name, s in random_streams(objective, dtype=torch.float32).items():
-        policy = torch.full_like(s.policy_BT, -1e4 if low != "frozen" else -0.1).requires_grad_()
-        value = torch.full((B, T), -1e4 if low != "policy" else -0.1)
-        streams[name] = StreamLogProbs(policy, s.mask_BT, dict.fromkeys(s.frozen, value))
+        policy = torch.full(SHAPE, 0.0 if low in ("frozen", "neither") else -1e4).requires_grad_()
+        value = torch.full(SHAPE, 0.0 if low in ("policy", "neither") else -1e4)
+        streams[name] = replace(s, policy_BT=policy, frozen=dict.fromkeys(s.frozen, value))
     losses = run(objective, streams)
     assert all(loss.isfinite().all() for loss in losses.values())
-    assert all(stream.policy_BT.grad.isfinite().all() for stream in streams.values())
+    assert all(gradient.isfinite().all() for gradient in gradients(streams).values())
 
 
 def test_bfloat16_agrees_with_float32_within_its_precision(objective):
@@ -172,3 +130,55 @@ def test_no_gradient_goes_into_frozen_models(objective):
     streams = random_streams(objective)
     run(objective, streams)
     assert all(value.grad is None for stream in streams.values() for value in stream.frozen.values())
+
+
+def test_float32_agrees_with_float64_within_its_precision(objective):
+    exact = random_streams(objective)
+    single = changed(exact, lambda t: t.detach().float())
+    for name, loss in objective(single).items():
+        assert loss.dtype == torch.float32
+        torch.testing.assert_close(loss.double(), objective(exact)[name].detach(), rtol=2e-6, atol=2e-6)
+
+
+def test_autograd_agrees_with_finite_differences(objective):
+    streams = random_streams(objective)
+
+    def losses(*policies):
+        values = zip(streams.items(), policies, strict=True)
+        return tuple(objective({name: replace(s, policy_BT=policy) for (name, s), policy in values}).values())
+
+    assert torch.autograd.gradcheck(losses, [stream.policy_BT for stream in streams.values()])
+
+
+def gradient_at(objective, streams, stream, value):
+    """Gradient in `stream` where its policy log-probabilities are `value` (None: as they are)."""
+    leaf = streams[stream].policy_BT.detach().clone()
+    leaf = (leaf if value is None else torch.full_like(leaf, value)).requires_grad_()
+    run(objective, {**streams, stream: replace(streams[stream], policy_BT=leaf)})
+    return leaf.grad
+
+
+def test_in_linear_streams_the_gradient_depends_on_no_policy_log_probability(objective):
+    here = random_streams(objective, seed=0)
+    elsewhere = {name: replace(s, policy_BT=5 * s.policy_BT.detach() - 1) for name, s in here.items()}
+    for stream in objective.linear:
+        for streams, value in [(here, 0.0), (elsewhere, None), (elsewhere, 0.0)]:
+            gradient = gradient_at(objective, streams, stream, value)
+            torch.testing.assert_close(gradient, gradient_at(objective, here, stream, None), rtol=0, atol=0)
+
+
+def test_the_list_of_linear_streams_is_complete(objective):
+    """In any other stream the gradient at every label of every row moves with the policy."""
+    streams = random_streams(objective)
+    assert set(objective.linear) <= set(needed(objective))
+    for stream in set(needed(objective)) - set(objective.linear):
+        moved = gradient_at(objective, streams, stream, None) != gradient_at(objective, streams, stream, 0.0)
+        assert (moved == (streams[stream].mask_BT == 1)).all()
+
+
+def test_rows_do_not_mix(objective):
+    """A row's loss is the same whatever stands in the others; B is told where the formula counts rows."""
+    streams = {name: replace(s, step_rows=len(LABELS)) for name, s in random_streams(objective).items()}
+    alone = changed(streams, lambda t: t[1:2], lambda t: t[1:2])
+    for name, loss in objective(alone).items():
+        torch.testing.assert_close(loss, objective(streams)[name][1:2], rtol=1e-14, atol=0)
