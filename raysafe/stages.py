@@ -7,7 +7,7 @@ a group calls `run`; rank 0 alone writes into `folder`, `workspace` keeps what a
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -114,8 +114,8 @@ class RankStage:
             if not safe:
                 raise StageError(f"{self.safe.path}: no row is usable within {self.max_length} tokens.")
             data = SelectorData(kept, safe, len(rows), unsafe_N)
-            model = load_model(self.model.folder, lora=self.lora)
-            scores_N = rank_rows(model, self.selector, data, self.engine, self.seed, context, workspace / "state")
+            load = partial(load_model, self.model.folder, lora=self.lora)
+            scores_N = rank_rows(load, self.selector, data, self.engine, self.seed, context, workspace / "state")
         if self.selector.scored_by == "frozen loss":
             scores_N[[row.index for row in kept]] = -_frozen_losses(self.model, kept, context)
         if context.rank == 0:
@@ -303,7 +303,7 @@ class TrainStage:
                 rows[stream] = [getattr(pair, stream) for pair in pairs]
                 models = self.objective.frozen_models.get(stream, ())
                 frozen[stream] = {name: stored[name][stream] for name in models}
-        return TrainingData(rows, frozen), dropped
+        return TrainingData(rows, frozen, padded=self.max_length - 1), dropped  # the released code pads every row to the limit
 
 
 class _Copy:

@@ -9,6 +9,8 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from raysafe.data.chat import ChatFormat
 from raysafe.data.records import Example, Identity, Message, Triple
 from raysafe.data.tokens import TokenRow
+from raysafe.models.log_probs import frozen_label_log_probs
+from raysafe.models.policy import Policy
 
 LLAMA3 = (
     "{{ bos_token }}{% for m in messages %}{{ '<|start_header_id|>' + m['role'] + '<|end_header_id|>\n\n' + m['content'] "
@@ -90,6 +92,11 @@ def llama(vocabulary=40, seed=0):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return LlamaForCausalLM(config).eval()
+
+
+def log_probs(model, rows):
+    """Label log-probabilities of every row under a model, the plain padded way."""
+    return frozen_label_log_probs(Policy(model, "padded"), rows, 8)
 
 
 def ask(text):

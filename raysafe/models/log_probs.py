@@ -13,8 +13,8 @@ from raysafe.data.tokens import TokenRow
 def padded_label_log_probs(model: Any, rows: Sequence[TokenRow], device: torch.device | str = "cpu") -> Tensor:
     """log pi(token_t | tokens before t) of every label, shape L, row by row, with gradient.
 
-    The rows are padded on the right. The softmax runs over label positions only, in float32 whatever the model's dtype (in float64
-    for a float64 model).
+    The rows are padded on the right. The softmax runs over label positions only, in float32 whatever the model's dtype, or in
+    float64 for a float64 model.
     """
     input_ids_BT, attention_mask_BT, label_mask_BT = (tensor.to(device) for tensor in pad_rows(rows, pad_id=0))
     logits_BTV = model(input_ids=input_ids_BT, attention_mask=attention_mask_BT, use_cache=False).logits

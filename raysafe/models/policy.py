@@ -34,7 +34,8 @@ class Policy(torch.nn.Module):
                 "than on padded ones, or can't run them; take auto or padded."
             )
         if gradient_checkpointing:
-            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            causal = _causal(model)
+            causal.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
 
     @property
     def batching(self) -> str:

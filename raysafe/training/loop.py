@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from raysafe.data.batches import cycled, shuffled
 from raysafe.errors import NotFiniteError
@@ -71,13 +71,21 @@ def train(
     return engine
 
 
-def check_finite(engine: Engine, context: Context, epoch: int) -> None:
+class Kept(Protocol):
+    """What can be checked and saved: an engine, or several that learn together."""
+
+    def finite(self) -> bool: ...
+
+    def save_state(self, folder: Path, extra: dict[str, Any]) -> None: ...
+
+
+def check_finite(engine: Kept, context: Context, epoch: int) -> None:
     """Every rank calls it after an epoch, before anything is kept. Raises NotFiniteError on all of them."""
     if context.total([float(not engine.finite())])[0]:
         raise NotFiniteError(f"epoch {epoch + 1}: parameters are no longer finite after its last step.")
 
 
-def save_state(engine: Engine, folder: Path, epoch: int, context: Context, **extra: Any) -> None:
+def save_state(engine: Kept, folder: Path, epoch: int, context: Context, **extra: Any) -> None:
     """Write what resuming needs; the mark DONE is there only while the state is whole."""
     mark = folder / "DONE"
     if context.rank == 0:

@@ -1,8 +1,8 @@
-"""SEAL's training loop (Algorithm 2): theta by the engine, omega by the closed form, both from one forward pass."""
+"""SEAL's training loop: theta (and theta^ of Algorithm 1) by an engine, omega by the closed form, from one forward pass each."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,16 @@ from raysafe.data.batches import Batch, Share, collate, cycled, label_mask, lay_
 from raysafe.data.tokens import TokenRow
 from raysafe.objectives import batch_means, sequence_log_prob
 from raysafe.selection.diagnostics import auc
-from raysafe.selection.seal import Seal, omega_step, row_weights, theta_losses
+from raysafe.selection.seal import (
+    OmegaState,
+    Seal,
+    omega_pull,
+    omega_start,
+    omega_update,
+    row_weights,
+    theta_hat_losses,
+    theta_losses,
+)
 from raysafe.settings import TrainingSettings
 from raysafe.training.context import Context
 from raysafe.training.engine import Engine
@@ -60,8 +69,38 @@ def engine_settings(seal: Seal, training: TrainingSettings) -> TrainingSettings:
     )
 
 
+@dataclass(frozen=True)
+class Learners:
+    """The engine of theta and, with Algorithm 1, that of theta^."""
+
+    theta: Engine
+    hat: Engine | None = None
+
+    def load_state(self, folder: Path) -> dict[str, Any]:
+        """Restore what `save_state` wrote; returns its `extra`."""
+        if self.hat is not None:
+            self.hat.load_state(folder / "hat")
+        return self.theta.load_state(folder)
+
+    def save_state(self, folder: Path, extra: dict[str, Any]) -> None:
+        """Everything that a resumed run needs, with `extra`; called by every rank."""
+        if self.hat is not None:
+            self.hat.save_state(folder / "hat", {})
+        self.theta.save_state(folder, extra)
+
+    def finite(self) -> bool:
+        """Whether all parameters that this process holds are finite."""
+        return self.theta.finite() and (self.hat is None or self.hat.finite())
+
+    def close(self) -> None:
+        """Free both."""
+        self.theta.close()
+        if self.hat is not None:
+            self.hat.close()
+
+
 def rank_rows(
-    model: Any,
+    load: Callable[[], Any],
     seal: Seal,
     data: SelectorData,
     settings: TrainingSettings,
@@ -69,25 +108,27 @@ def rank_rows(
     context: Context,
     state_folder: Path | None = None,
 ) -> Tensor:
-    """omega after training, shape N (every row of the unfiltered D), float64, the same on all ranks.
+    """omega after training, shape N (every row of the unfiltered D), float64, the same on all ranks. `load` gives a fresh model.
 
     It is learned over the K rows that a filter left, in their order: a dropped row in the softmax would gather the weight that
     the others lose, as no loss of its own ever pulls it down. Dropped rows keep the starting value.
-    Reports after every epoch: selector/safe_loss, selector/finetune_loss, selector/gamma, and selector/auc if labels are known.
+    Reports after every epoch: selector/safe_loss, selector/finetune_loss, selector/gamma, selector/hat_loss with Algorithm 1, and
+    selector/auc if labels are known. With `state_folder` it goes on after the last whole epoch. Raises NotFiniteError.
     """
-    engine = context.make_engine(model, settings, context.device)
-    omega_K, first_epoch = seal.scores(len(data.finetune), seed), 0
+    engines = [context.make_engine(load(), settings, context.device) for _ in range(2 if seal.algorithm == 1 else 1)]
+    learners = Learners(*engines)
+    state, first_epoch = omega_start(seal.scores(len(data.finetune), seed), seal.optimizer), 0
     if state_folder is not None and (state_folder / "DONE").exists():
-        state = engine.load_state(state_folder)
-        omega_K, first_epoch = state["omega"], int(state["epoch"]) + 1
+        saved = learners.load_state(state_folder)
+        state, first_epoch = OmegaState(**saved["omega"]), int(saved["epoch"]) + 1
     for epoch in range(first_epoch, seal.epochs):
-        omega_K, row = _epoch(engine, seal, data, omega_K, seed, epoch, context)
-        check_finite(engine, context, epoch)
+        state, row = _epoch(learners, seal, data, state, seed, epoch, context)
+        check_finite(learners, context, epoch)
         if state_folder is not None and epoch + 1 < seal.epochs:
-            save_state(engine, state_folder, epoch, context, omega=omega_K)
+            save_state(learners, state_folder, epoch, context, omega=asdict(state))
         context.report((epoch + 1) * steps_per_epoch(seal, data), {"epoch": epoch + 1, **row})
-    engine.close()
-    return seal.scores(data.total, seed).index_copy(0, _kept_rows(data), omega_K)
+    learners.close()
+    return seal.scores(data.total, seed).index_copy(0, _kept_rows(data), state.omega_N)
 
 
 def _kept_rows(data: SelectorData) -> Tensor:
@@ -99,70 +140,94 @@ def steps_per_epoch(seal: Seal, data: SelectorData) -> int:
     return math.ceil(len(data.finetune) / seal.batch_size)
 
 
+def plan_step(seal: Seal, data: SelectorData, seed: int, epoch: int, step: int) -> SelectorPlan:
+    """What step `step` of `epoch` sees: D is passed over once an epoch, D_safe cycles; both depend on the seed alone."""
+    number = epoch * steps_per_epoch(seal, data) + step
+    finetune = shuffled(len(data.finetune), seed, "finetune", epoch)[step * seal.batch_size : (step + 1) * seal.batch_size]
+    safe = cycled(len(data.safe), seed, "safe", number * seal.safe_batch_size, seal.safe_batch_size)
+    return SelectorPlan(number, finetune, safe, seal.gamma_at(epoch))
+
+
 def _epoch(
-    engine: Engine, seal: Seal, data: SelectorData, omega_K: Tensor, seed: int, epoch: int, context: Context
-) -> tuple[Tensor, dict[str, float]]:
-    sums = {"safe": 0.0, "finetune": 0.0}
+    learners: Learners, seal: Seal, data: SelectorData, state: OmegaState, seed: int, epoch: int, context: Context
+) -> tuple[OmegaState, dict[str, float]]:
+    sums: dict[str, float] = {}
     steps = steps_per_epoch(seal, data)
     for step in range(steps):
         context.check_stop()
-        size = seal.batch_size
-        finetune = shuffled(len(data.finetune), seed, "finetune", epoch)[step * size : (step + 1) * size]
-        number = epoch * steps + step
-        safe = cycled(len(data.safe), seed, "safe", number * seal.safe_batch_size, seal.safe_batch_size)
-        plan = SelectorPlan(number, finetune, safe, seal.gamma_at(epoch))
-        omega_K, losses = selector_step(engine, seal, data, omega_K, plan, context, seed)
-        for name in sums:
-            sums[name] += losses[name]
+        state, losses = selector_step(learners, seal, data, state, plan_step(seal, data, seed, epoch, step), context, seed)
+        sums = {name: sums.get(name, 0.0) + loss for name, loss in losses.items()}
     row = {f"selector/{name}_loss": total / steps for name, total in sums.items()}
     row["selector/gamma"] = seal.gamma_at(epoch)
-    score = auc(omega_K, data.unsafe_N[_kept_rows(data)]) if data.unsafe_N is not None else None
-    return omega_K, row if score is None else {**row, "selector/auc": score}
+    score = auc(state.omega_N, data.unsafe_N[_kept_rows(data)]) if data.unsafe_N is not None else None
+    return state, row if score is None else {**row, "selector/auc": score}
 
 
 def selector_step(
-    engine: Engine,
+    learners: Learners,
     seal: Seal,
     data: SelectorData,
-    omega_K: Tensor,
+    state: OmegaState,
     plan: SelectorPlan,
     context: Context,
     seed: int = 0,
-) -> tuple[Tensor, dict[str, float]]:
-    """One step of Algorithm 2. Returns the new omega and the mean unweighted losses.
+) -> tuple[OmegaState, dict[str, float]]:
+    """One step of SEAL. Returns the new omega and the mean unweighted losses of the step (`safe`, `finetune`, `hat`).
 
     Losses of all workers are gathered, so that every rank makes the same update of the whole omega. Raises NotFiniteError, on
     every rank, before anything is trained on a loss that is infinite or NaN.
     """
-    weights_K = row_weights(omega_K, seal.weights)
+    weights_K = row_weights(state.omega_N, seal.weights)
     places = {"safe": (plan.safe, seal.safe_batch_size), "finetune": (plan.finetune, seal.batch_size)}
     shares = {name: split(p, size, seal.accumulation, context.world_size) for name, (p, size) in places.items()}
-    step_rows = {"safe": len(plan.safe), "finetune": len(plan.finetune)}
-    seen: dict[str, list[tuple[int, float]]] = {"safe": [], "finetune": []}
+    seen: dict[str, list[tuple[int, float]]] = {}
     seed_step(seed, plan.number, context)
     for micro in range(seal.accumulation):
         mine: dict[str, Share] = {name: share[micro][context.rank] for name, share in shares.items()}
         batch = collate(mine, {"safe": data.safe, "finetune": data.finetune})
         weights_B = weights_K[list(batch.positions["finetune"])].to(context.device)
-
-        def theta_loss(losses: Mapping[str, Tensor], batch: Batch = batch, weights_B: Tensor = weights_B) -> Tensor:
-            parts = theta_losses(losses["safe"], losses["finetune"], weights_B, plan.gamma)
-            rows = {name: batch.weights_B[part].to(context.device) for name, part in batch.streams.items()}
-            return sum(batch_means(parts, rows, step_rows).values(), torch.zeros((), device=context.device))
-
-        loss, losses = _forward(engine, batch, theta_loss, plan.gamma)
-        faults = {n: indices_where(batch.rows[batch.streams[n]], ~torch.isfinite(losses_B)) for n, losses_B in losses.items()}
-        if context.total([float(any(faults.values()))])[0]:
-            raise not_finite(plan.number, faults, context)
-        engine.backward(loss)
-        for name, share in mine.items():
-            values = losses[name].tolist()
-            seen[name] += [(p, v) for p, v in zip(share.positions, values, strict=True) if p is not None]
+        losses = _descend(learners, batch, weights_B, plan, context)
+        for name, losses_B in losses.items():
+            positions = mine["finetune" if name == "hat" else name].positions
+            seen.setdefault(name, []).extend((p, v) for p, v in zip(positions, losses_B.tolist(), strict=True) if p is not None)
     everyone = {name: [pair for part in context.gather(pairs) for pair in part] for name, pairs in seen.items()}
     rows_B = torch.tensor([place for place, _ in everyone["finetune"]])
-    losses_B = torch.tensor([loss for _, loss in everyone["finetune"]], dtype=torch.float64)
-    mean = {name: sum(loss for _, loss in pairs) / max(len(pairs), 1) for name, pairs in everyone.items()}
-    return omega_step(omega_K, rows_B, losses_B, seal.lr, seal.weights), mean
+    values = {name: torch.tensor([loss for _, loss in pairs], dtype=torch.float64) for name, pairs in everyone.items()}
+    pull_B = omega_pull(values["finetune"], values.get("hat"))
+    state = omega_update(state, rows_B, pull_B, seal.lr, seal.weights, seal.optimizer, weights_K)
+    return state, {name: float(losses_B.mean()) for name, losses_B in values.items()}
+
+
+def _descend(learners: Learners, batch: Batch, weights_B: Tensor, plan: SelectorPlan, context: Context) -> dict[str, Tensor]:
+    """Gradients of one micro-batch into both models; the losses of their rows, from before the update."""
+    step_rows = {"safe": len(plan.safe), "finetune": len(plan.finetune)}
+    row_mask = {name: batch.weights_B[part].to(context.device) for name, part in batch.streams.items()}
+
+    def theta_loss(losses: Mapping[str, Tensor]) -> Tensor:
+        parts = theta_losses(losses["safe"], losses["finetune"], weights_B, plan.gamma)
+        means = batch_means(parts, row_mask, step_rows)
+        return means["safe"] + means["finetune"]
+
+    def hat_loss(losses: Mapping[str, Tensor]) -> Tensor:
+        return batch_means({"finetune": theta_hat_losses(losses["finetune"], weights_B)}, row_mask, step_rows)["finetune"]
+
+    loss, losses = _forward(learners.theta, batch, theta_loss, plan.gamma)
+    gradients = [(learners.theta, loss)]
+    if learners.hat is not None:
+        loss, hat_losses = _losses(learners.hat, batch, ("finetune",), hat_loss)
+        gradients.append((learners.hat, loss))
+        losses = {**losses, "hat": hat_losses["finetune"]}
+    _check(losses, batch, plan, context)
+    for engine, loss in gradients:
+        engine.backward(loss)
+    return losses
+
+
+def _check(losses: Mapping[str, Tensor], batch: Batch, plan: SelectorPlan, context: Context) -> None:
+    rows = {name: batch.rows[batch.streams["finetune" if name == "hat" else name]] for name in losses}
+    faults = {name: indices_where(rows[name], ~torch.isfinite(losses_B)) for name, losses_B in losses.items()}
+    if context.total([float(any(faults.values()))])[0]:
+        raise not_finite(plan.number, faults, context)
 
 
 RowLosses = Callable[[Mapping[str, Tensor]], Tensor]

@@ -26,6 +26,8 @@ class TrainingData:
 
     rows: Mapping[str, Sequence[TokenRow]]
     frozen: Mapping[str, Mapping[str, Sequence[Tensor]]]
+    padded: int = 511
+    """Positions that `*_released` losses average over (`StreamLogProbs.padded`); 511 in the released data."""
 
     @property
     def pairs(self) -> int:
@@ -84,7 +86,8 @@ def seed_step(seed: int, number: int, context: Context) -> None:
 class Formula:
     """An objective on one micro-batch, as a function of its label log-probabilities, shape L.
 
-    masks, frozen: by stream, on the device, labels from the left. linear_L: bool, labels in whose streams the loss is linear.
+    masks, frozen, lengths: by stream, on the device; labels from the left. linear_L: bool, labels of the streams in which the
+    loss is linear.
     """
 
     objective: Objective
@@ -94,13 +97,15 @@ class Formula:
     linear_L: Tensor
     step_rows: Mapping[str, int]
     weights: Mapping[str, Tensor]
+    lengths: Mapping[str, Tensor]
+    padded: int
 
     @classmethod
     def of(
         cls, objective: Objective, data: TrainingData, batch: Batch, step_rows: Mapping[str, int], device: torch.device
     ) -> "Formula":
         """Lay out what does not depend on the policy."""
-        masks, frozen, weights, linear = {}, {}, {}, []
+        masks, frozen, weights, lengths, linear = {}, {}, {}, {}, []
         for name, rows in batch.streams.items():
             masks[name] = label_mask(batch.rows[rows]).to(device)
             values = data.frozen.get(name, {})
@@ -108,14 +113,22 @@ class Formula:
             frozen[name] = {model: lay_out(flat_L.to(device), masks[name]) for model, flat_L in flat.items()}
             weights["retain" if name == "retain" else "align"] = batch.weights_B[rows].to(device)
             linear += [name in objective.linear] * int(masks[name].sum())
-        return cls(objective, batch, masks, frozen, torch.tensor(linear), step_rows, weights)
+            lengths[name] = torch.tensor([len(row.input_ids) for row in batch.rows[rows]], device=device)
+        return cls(objective, batch, masks, frozen, torch.tensor(linear), step_rows, weights, lengths, data.padded)
 
     def streams(self, log_probs_L: Tensor) -> dict[Any, StreamLogProbs]:
         """What the objective is called on."""
         counts = [int(mask_BT.sum()) for mask_BT in self.masks.values()]
         parts = dict(zip(self.masks, log_probs_L.split(counts), strict=True))
         return {
-            name: StreamLogProbs(lay_out(parts[name], mask_BT), mask_BT, self.frozen[name])
+            name: StreamLogProbs(
+                lay_out(parts[name], mask_BT),
+                mask_BT,
+                self.frozen[name],
+                padded=self.padded,
+                lengths_B=self.lengths[name],
+                step_rows=self.step_rows["retain" if name == "retain" else "align"],
+            )
             for name, mask_BT in self.masks.items()
         }
 

@@ -3,12 +3,11 @@
 from collections import Counter
 
 import pytest
-import tiny
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raysafe.data.batches import Share, collate, cycled, pad_values, shuffled, split
+from raysafe.data.batches import Share, collate, cycled, label_mask, lay_out, pad_rows, shuffled, split
 from raysafe.data.tokens import TokenRow
 
 
@@ -55,35 +54,35 @@ ROWS = {
 }
 
 
-def test_a_batch_holds_all_streams_padded_on_the_right():
-    batch = collate({"retain": Share((1, 0)), "safe": Share((0,))}, ROWS, pad_id=99)
-    assert batch.input_ids_BT.tolist() == [[8, 9, 10, 11], [5, 6, 7, 99], [12, 13, 99, 99]]
-    assert batch.attention_mask_BT.tolist() == [[1, 1, 1, 1], [1, 1, 1, 0], [1, 1, 0, 0]]
-    assert batch.label_mask_BT.tolist() == [[0, 0, 0, 1], [0, 1, 1, 0], [0, 1, 0, 0]]
+def test_a_batch_holds_the_rows_of_all_streams():
+    batch = collate({"retain": Share((1, 0)), "safe": Share((0,))}, ROWS)
+    assert batch.rows == (ROWS["retain"][1], ROWS["retain"][0], ROWS["safe"][0])
     assert batch.streams == {"retain": slice(0, 2), "safe": slice(2, 3)}
     assert batch.positions == {"retain": (1, 0), "safe": (0,)} and batch.weights_B.tolist() == [1, 1, 1]
 
 
 def test_a_filler_repeats_the_first_row_at_weight_zero():
-    batch = collate({"retain": Share((1, None))}, ROWS, pad_id=0)
+    batch = collate({"retain": Share((1, None))}, ROWS)
     assert batch.weights_B.tolist() == [1.0, 0.0] and batch.positions["retain"] == (1, 0)
-    assert batch.input_ids_BT[1].tolist() == [5, 6, 7, 0]
+    assert batch.rows[1] == ROWS["retain"][0]
+
+
+def test_rows_are_padded_on_the_right():
+    ids, attention, labels = pad_rows([ROWS["retain"][1], ROWS["retain"][0], ROWS["safe"][0]], pad_id=99)
+    assert ids.tolist() == [[8, 9, 10, 11], [5, 6, 7, 99], [12, 13, 99, 99]]
+    assert attention.tolist() == [[1, 1, 1, 1], [1, 1, 1, 0], [1, 1, 0, 0]]
+    assert labels.tolist() == [[0, 0, 0, 1], [0, 1, 1, 0], [0, 1, 0, 0]]
 
 
 def test_the_pad_token_among_the_tokens_is_attended_to():
-    batch = collate({"x": Share((0,))}, {"x": [TokenRow(0, (7, 7, 3), 2)]}, pad_id=7)
-    assert batch.attention_mask_BT.tolist() == [[1, 1, 1]]
+    assert pad_rows([TokenRow(0, (7, 7, 3), 2)], pad_id=7)[1].tolist() == [[1, 1, 1]]
 
 
-def test_values_are_laid_at_their_labels():
-    laid = pad_values([torch.tensor([1.0, 2.0]), torch.tensor([3.0])], [1, 3], longest=5)
-    assert laid.tolist() == [[0, 1, 2, 0, 0], [0, 0, 0, 3, 0]]
-
-
-def test_a_moved_batch_is_the_same_batch():
-    batch = collate({"x": Share((0, 1))}, {"x": tiny.token_rows(2)}, pad_id=0)
-    moved = batch.to("cpu")
-    assert torch.equal(moved.input_ids_BT, batch.input_ids_BT) and moved.streams == batch.streams
+def test_values_are_laid_out_by_row_from_the_left():
+    """Label counts 2, 1 and 1."""
+    mask = label_mask([ROWS["retain"][0], ROWS["retain"][1], ROWS["safe"][0]])
+    assert mask.tolist() == [[1, 1], [1, 0], [1, 0]]
+    assert lay_out(torch.tensor([1.0, 2.0, 3.0, 4.0]), mask).tolist() == [[1, 2], [3, 0], [4, 0]]
 
 
 def test_a_token_row_counts_its_labels():

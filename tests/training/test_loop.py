@@ -8,17 +8,18 @@ import pytest
 import tiny
 import torch
 
-from raysafe.errors import StageError, StageStopped
-from raysafe.models.log_probs import frozen_label_log_probs
+from raysafe.errors import NotFiniteError, StageStopped
 from raysafe.objectives import OBJECTIVES, StreamLogProbs
 from raysafe.objectives.door import Door
+from raysafe.objectives.refusal import Refusal
 from raysafe.objectives.sft import Sft
 from raysafe.objectives.wdoor import WDoor
 from raysafe.settings import TrainingSettings
 from raysafe.training.context import local_context
 from raysafe.training.engine import PlainEngine
-from raysafe.training.loop import StepPlan, TrainingData, plan_step, steps_per_epoch, train, train_step
+from raysafe.training.loop import plan_step, steps_per_epoch, train
 from raysafe.training.schedule import lr_at
+from raysafe.training.step import StepPlan, TrainingData, train_step
 
 BATCH = {"epochs": 2, "batch_size": 4, "lr": 1e-2}
 
@@ -29,13 +30,13 @@ def data(objective, retain=7, align=5):
     rows |= {stream: tiny.token_rows(align, seed=2 + i) for i, stream in enumerate(objective.alignment)}
     models = {"reference": tiny.llama(seed=5), "proxy": tiny.llama(seed=6)}
     frozen = {
-        stream: {name: frozen_label_log_probs(models[name], rows[stream], 0, 8) for name in names}
+        stream: {name: tiny.log_probs(models[name], rows[stream]) for name in names}
         for stream, names in objective.frozen_models.items()
     }
-    return TrainingData(rows, frozen, pad_id=0)
+    return TrainingData(rows, frozen, padded=8)
 
 
-def run(objective, settings, state=None, after=lambda engine, epoch: {}, rows=None, report=None):
+def run(objective, settings, state=None, after=lambda engine, epoch: {}, rows=None, report=None, model=None):
     """Reported rows and trained parameters."""
     told = []
 
@@ -43,7 +44,7 @@ def run(objective, settings, state=None, after=lambda engine, epoch: {}, rows=No
         told.append({"step": step, **metrics})
         return report(metrics) if report else False
 
-    engine = train(tiny.llama(), objective, rows or data(objective), settings, 0, local_context(keep), after, state)
+    engine = train(model or tiny.llama(), objective, rows or data(objective), settings, 0, local_context(keep), after, state)
     return told, engine.full_state()
 
 
@@ -76,8 +77,8 @@ def test_the_loss_falls(name):
 
 def test_the_first_loss_is_the_formulas():
     """One step of one row each: SFT's loss is -log pi(y|x) of the untrained model."""
-    rows = TrainingData({"retain": tiny.token_rows(1)}, {}, 0)
-    (value,) = frozen_label_log_probs(tiny.llama(), rows.rows["retain"], 0, 1)
+    rows = TrainingData({"retain": tiny.token_rows(1)}, {})
+    (value,) = tiny.log_probs(tiny.llama(), rows.rows["retain"])
     told, _ = run(Sft(), TrainingSettings(epochs=1, batch_size=1), rows=rows)
     assert told[0]["train/loss"] == pytest.approx(-value.sum().item(), rel=1e-5)
 
@@ -103,16 +104,17 @@ def test_without_an_alignment_term_none_is_reported():
 def alone(objective, data, stream, place):
     """One row of a stream by itself: no padding, no batch."""
     row = data.rows[stream][place]
-    (policy,) = frozen_label_log_probs(tiny.llama(), [row], 0, 1)
+    (policy,) = tiny.log_probs(tiny.llama(), [row])
     frozen = {name: values[place][None] for name, values in data.frozen.get(stream, {}).items()}
-    return StreamLogProbs(policy[None], torch.ones(1, len(policy)), frozen)
+    lengths_B = torch.tensor([len(row.input_ids)])
+    return StreamLogProbs(policy[None], torch.ones(1, len(policy)), frozen, padded=8, lengths_B=lengths_B)
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_a_steps_loss_is_the_mean_of_its_rows_taken_one_by_one(name):
     """So every row meets its own label positions, its own partner and its own frozen values, whatever the batch."""
     objective, settings = OBJECTIVES[name](), TrainingSettings(batch_size=4, accumulation=2)
-    rows, plan = data(objective), StepPlan([6, 0, 3], [4, 1, 3, 2])
+    rows, plan = data(objective), StepPlan(0, [6, 0, 3], [4, 1, 3, 2])
     engine = PlainEngine(tiny.llama(), settings)
     got, _ = train_step(engine, objective, rows, settings, plan, local_context())
     streams = {"retain": plan.retain, **dict.fromkeys(objective.alignment, plan.align)}
@@ -156,11 +158,39 @@ def test_a_stage_that_is_asked_to_stop_stops_after_the_epoch():
     assert len(seen) == 1
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_names_step_and_rows():
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_step_stream_and_row():
+    """The harmful row at position 0 meets a NaN of the reference; its index in the file is what the error says."""
     broken = data(Door())
     broken.frozen["harmful"]["reference"][0].fill_(float("nan"))
-    with pytest.raises(StageError, match=r"step \d: the loss is not finite.*align"):
+    with pytest.raises(NotFiniteError, match=r"step \d: the loss is not finite because of .*`harmful` row 0 .*counted from 0"):
         run(Door(), TrainingSettings(**BATCH), rows=broken)
+
+
+def test_a_broken_model_is_told_by_the_rows_of_every_stream():
+    model = tiny.llama()
+    with torch.no_grad():
+        model.model.norm.weight.fill_(float("inf"))
+    engine, settings = PlainEngine(model, TrainingSettings(batch_size=2)), TrainingSettings(batch_size=2)
+    with pytest.raises(NotFiniteError, match=r"step 8: .*`retain` rows 1, 3 and `safe` rows 0, 2"):
+        train_step(engine, Refusal(), data(Refusal()), settings, StepPlan(7, [1, 3], [0, 2]), local_context())
+
+
+def test_nothing_is_trained_on_a_loss_that_is_not_finite():
+    broken, settings = data(Door()), TrainingSettings(batch_size=2)
+    broken.frozen["harmful"]["reference"][0].fill_(-float("inf"))
+    engine = PlainEngine(tiny.llama(), settings)
+    before = engine.full_state()
+    with pytest.raises(NotFiniteError):
+        train_step(engine, Door(), broken, settings, StepPlan(0, [0, 1], [0, 1]), local_context())
+    same(before, engine.full_state(), rtol=0, atol=0)
+
+
+def test_an_epoch_that_ends_in_infinite_parameters_keeps_nothing(tmp_path):
+    """Finite losses, and a step too large for float32 to hold: the state of the epoch before is still there."""
+    settings = TrainingSettings(epochs=1, batch_size=8, lr=3e38)
+    with pytest.raises(NotFiniteError, match="epoch 1: parameters are no longer finite"):
+        run(Sft(), settings, tmp_path)
+    assert not (tmp_path / "DONE").exists()
 
 
 @pytest.mark.parametrize(("clip", "expected"), [(0.5, 0.5), (0.0, 40.0), (100.0, 40.0)])

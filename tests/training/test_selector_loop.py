@@ -8,14 +8,21 @@ import tiny
 import torch
 
 from raysafe.data.tokens import TokenRow
-from raysafe.errors import StageError
-from raysafe.models.log_probs import frozen_label_log_probs
+from raysafe.errors import NotFiniteError
 from raysafe.selection.diagnostics import auc
-from raysafe.selection.seal import Seal
+from raysafe.selection.seal import Seal, omega_start
 from raysafe.settings import TrainingSettings
 from raysafe.training.context import local_context
 from raysafe.training.engine import PlainEngine
-from raysafe.training.selector_loop import SelectorData, engine_settings, rank_rows, selector_step, steps_per_epoch
+from raysafe.training.selector_loop import (
+    Learners,
+    SelectorData,
+    SelectorPlan,
+    engine_settings,
+    rank_rows,
+    selector_step,
+    steps_per_epoch,
+)
 
 SEAL = Seal(gamma=0.1, lr=20.0, model_lr=1e-2, epochs=3, batch_size=4, safe_batch_size=4)
 
@@ -32,7 +39,7 @@ def planted(count=14, total=16):
     unsafe = torch.tensor([index % 2 == 1 for index in range(total)])
     kept = [index for index in range(total) if index not in (0, 5)][:count]
     finetune = [row(index, not unsafe[index]) for index in kept]
-    return SelectorData(finetune, [row(100 + i, True) for i in range(10)], total, unsafe, 0)
+    return SelectorData(finetune, [row(100 + i, True) for i in range(10)], total, unsafe)
 
 
 def rank(seal, data=None, state=None, report=None, model=None):
@@ -42,9 +49,10 @@ def rank(seal, data=None, state=None, report=None, model=None):
         told.append({"step": step, **metrics})
         return report(metrics) if report else False
 
-    model = model or tiny.llama()
-    omega = rank_rows(model, seal, data or planted(), engine_settings(seal, TrainingSettings()), 0, local_context(keep), state)
-    return omega, told, model.state_dict()
+    models = [model or tiny.llama(), tiny.llama()]
+    settings = engine_settings(seal, TrainingSettings())
+    omega = rank_rows(iter(models).__next__, seal, data or planted(), settings, 0, local_context(keep), state)
+    return omega, told, models[0].state_dict()
 
 
 @pytest.mark.parametrize("weights", ["softmax", "sigmoid"])
@@ -119,7 +127,7 @@ def test_theta_meets_every_row_with_its_own_weight(silenced, moved):
         omega = torch.zeros(14, dtype=torch.float64).index_fill_(0, torch.tensor([silenced]), -60.0)
         engine = PlainEngine(tiny.llama(), TrainingSettings(batch_size=1, lr=1e-2, clip=0.0))
         seal = replace(SEAL, weights="sigmoid", batch_size=1, safe_batch_size=1)
-        selector_step(engine, seal, data, omega, [4], [0], 0.5, local_context())
+        selector_step(Learners(engine), seal, data, omega_start(omega), SelectorPlan(0, [4], [0], 0.5), local_context())
         thetas.append(torch.cat([value.flatten() for value in engine.full_state().values()]))
     assert torch.allclose(*thetas, rtol=0, atol=1e-6) != moved
 
@@ -146,7 +154,7 @@ def test_the_first_step_is_the_formulas():
     data = replace(planted(), finetune=[row(i, i % 2 == 0) for i in range(4)], total=4, unsafe_N=None)
     seal = replace(SEAL, epochs=1, lr=1.0)
     omega, _, _ = rank(seal, data)
-    values = frozen_label_log_probs(tiny.llama(), data.finetune, 0, 4)
+    values = tiny.log_probs(tiny.llama(), data.finetune)
     losses = torch.stack([-value.double().mean() for value in values])
     torch.testing.assert_close(omega, -(losses - losses.mean()) / 4, rtol=1e-5, atol=1e-6)
 
@@ -174,7 +182,7 @@ def test_a_loss_that_is_not_finite_stops_the_run():
     model = copy.deepcopy(tiny.llama())
     with torch.no_grad():
         model.lm_head.weight.fill_(float("nan"))
-    with pytest.raises(StageError, match="selector step 1: the loss is not finite"):
+    with pytest.raises(NotFiniteError, match="step 1: the loss is not finite because of `safe` rows .* and `finetune` rows"):
         rank(SEAL, model=model)
 
 
