@@ -20,7 +20,7 @@ from raysafe.data.chat import ChatFormat
 from raysafe.data.manifest import Ranking, Selection
 from raysafe.data.records import EvalPrompt
 from raysafe.data.tokens import TokenRow, encode_examples
-from raysafe.errors import StageError, StageStopped
+from raysafe.errors import NotFiniteError, StageError, StageStopped
 from raysafe.evaluation import ATTACKS, JUDGES
 from raysafe.evaluation.generating import generator
 from raysafe.evaluation.score import Answer, Scores, evaluate
@@ -262,21 +262,21 @@ class TrainStage:
         chat = self.model.chat()
         data, dropped = self._data(chat)
         copy = _Copy(self.model.folder, self.lora, context)
-        engine = train(
-            load_model(self.model.folder, lora=self.lora),
-            self.objective,
-            data,
-            self.training,
-            self.seed,
-            context,
-            lambda engine, epoch: self._after_epoch(copy, engine, chat, context),
-            workspace / "state",
-        )
+        engine = context.make_engine(load_model(self.model.folder, lora=self.lora), self.training, context.device)
+        batching = engine.policy.batching
+
+        def after_epoch(engine: Engine, epoch: int) -> dict[str, float]:
+            return self._after_epoch(copy, engine, chat, context)
+
+        try:
+            train(engine, self.objective, data, self.training, self.seed, context, after_epoch, workspace / "state")
+        except NotFiniteError as error:
+            raise NotFiniteError(f"{error} {keep_last_good(engine, copy, chat, context, workspace)}") from error
         model = copy.refreshed(engine)
         engine.close()
         if context.rank == 0:
             save_checkpoint(model, chat.tokenizer, folder)
-        return {"rows": {name: len(rows) for name, rows in data.rows.items()}, "dropped": dropped}
+        return {"rows": {name: len(rows) for name, rows in data.rows.items()}, "dropped": dropped, "batching": batching}
 
     def _after_epoch(self, copy: "_Copy", engine: Engine, chat: ChatFormat, context: Context) -> dict[str, float]:
         if self.each_epoch is None:
@@ -304,6 +304,18 @@ class TrainStage:
                 models = self.objective.frozen_models.get(stream, ())
                 frozen[stream] = {name: stored[name][stream] for name in models}
         return TrainingData(rows, frozen, padded=self.max_length - 1), dropped  # the released code pads every row to the limit
+
+
+def keep_last_good(engine: Engine, copy: "_Copy", chat: ChatFormat, context: Context, workspace: Path) -> str:
+    """Save the model as the last whole epoch left it, as a Hugging Face folder; every rank calls it. Says where it is."""
+    state, kept = workspace / "state", workspace / "last_good"
+    if not (state / "DONE").exists():
+        return "No epoch was completed before, so no checkpoint is left."
+    epoch = int(engine.load_state(state)["epoch"]) + 1
+    model = copy.refreshed(engine)
+    if context.rank == 0:
+        save_checkpoint(model, chat.tokenizer, kept)
+    return f"The model after epoch {epoch} is kept in {kept}."
 
 
 class _Copy:

@@ -31,16 +31,12 @@ def packed_attention(
     key_1GNK: Tensor,
     value_1GNK: Tensor,
     attention_mask: None,
-    *,
-    segments: Sequence[Segment],
-    scaling: float | None = None,
-    dropout: float = 0.0,
-    sliding_window: int | None = None,
-    softcap: float | None = None,
-    **unused: Any,
+    **asked: Any,
 ) -> tuple[Tensor, None]:
-    """transformers' attention interface: H query heads over G key heads of width K. Returns shape 1NHK, and no weights."""
-    kernel = Kernel(scaling, dropout, sliding_window, softcap)
+    """transformers' attention interface: H query heads over G key heads of width K. Returns shape 1NHK, and no
+    weights. Of what models ask for, what is not looked at here shows in `Policy`'s comparison, and such a model stays padded."""
+    kernel = Kernel(asked.get("scaling"), asked.get("dropout", 0.0), asked.get("sliding_window"), asked.get("softcap"))
+    segments: Sequence[Segment] = asked["segments"]
     outputs = []
     for segment in segments:
         seen = kernel(*(_seen(part, segment) for part in (query_1HNK, key_1GNK, value_1GNK)))

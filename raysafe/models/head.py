@@ -36,7 +36,7 @@ class LabelHead(torch.nn.Module):
         if loss_of is None:
             return None, self._log_probs(hidden_LD, labels_L)
         gradient_L = self._gradient(hidden_LD, labels_L, linear_L, loss_of)
-        surrogate, log_probs_L = _Fused.apply(hidden_LD, self.weight, labels_L, gradient_L, self.softcap)
+        surrogate, log_probs_L = _Fused.apply(hidden_LD, self.weight, (labels_L, gradient_L), self.softcap)
         with torch.no_grad():
             value = loss_of(log_probs_L)
         return surrogate + (value - surrogate.detach()), log_probs_L
@@ -88,8 +88,9 @@ class _Fused(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden_LD: Tensor, weight_VD: Tensor, labels_L: Tensor, gradient_L: Tensor, softcap: float | None
+        ctx: Any, hidden_LD: Tensor, weight_VD: Tensor, targets: tuple[Tensor, Tensor], softcap: float | None
     ) -> tuple[Tensor, Tensor]:
+        labels_L, gradient_L = targets
         wants_hidden, wants_weight = ctx.needs_input_grad[:2]
         hidden_grad_LD = torch.empty_like(hidden_LD) if wants_hidden else None
         weight_grad_VD = torch.zeros_like(weight_VD, dtype=_compute_dtype(weight_VD)) if wants_weight else None
@@ -117,7 +118,7 @@ class _Fused(torch.autograd.Function):
             weight_grad_VD = weight_grad_VD.mul_(scale).to(ctx.weight_dtype)
         if hidden_grad_LD is not None:
             hidden_grad_LD = hidden_grad_LD * scale.to(hidden_grad_LD.dtype)
-        return hidden_grad_LD, weight_grad_VD, None, None, None
+        return hidden_grad_LD, weight_grad_VD, None, None
 
 
 def _log_softmax(

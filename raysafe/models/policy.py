@@ -102,7 +102,8 @@ def _agrees(model: Any, head: LabelHead | CheckpointedHead) -> bool:
             attention.register()
             causal.set_attn_implementation(attention.NAME)
             policy.head = head
-            agrees = torch.allclose(policy(rows)[1], expected_L, rtol=1e-3, atol=1e-3)
+            tolerance = 1e-3 if causal.dtype in (torch.float32, torch.float64) else 0.3
+            agrees = torch.allclose(policy(rows)[1], expected_L, rtol=tolerance, atol=tolerance)
     except (TypeError, ValueError, RuntimeError, AttributeError, IndexError):
         agrees = False
     if not agrees:

@@ -41,7 +41,7 @@ def plan_step(data: TrainingData, settings: TrainingSettings, seed: int, epoch: 
 
 
 def train(
-    model: Any,
+    engine: Engine,
     objective: Objective,
     data: TrainingData,
     settings: TrainingSettings,
@@ -49,14 +49,13 @@ def train(
     context: Context,
     after_epoch: AfterEpoch,
     state_folder: Path | None = None,
-) -> Engine:
-    """Train `model` and return its engine (the caller closes it).
+) -> None:
+    """Train what `engine` holds, to the last epoch.
 
     Reports after every epoch: train/loss, train/align_loss, train/retain_loss (means over the epoch's steps), train/lr,
     train/tokens_per_s, epoch, and what `after_epoch` adds. With `state_folder` it goes on after the last whole epoch. Raises
     NotFiniteError before a step on a loss that is not finite, and after an epoch that left such parameters.
     """
-    engine = context.make_engine(model, settings, context.device)
     first_epoch = 0
     if state_folder is not None and (state_folder / "DONE").exists():
         first_epoch = int(engine.load_state(state_folder)["epoch"]) + 1
@@ -68,7 +67,6 @@ def train(
         if state_folder is not None and epoch + 1 < settings.epochs:
             save_state(engine, state_folder, epoch, context)
         context.report((epoch + 1) * per_epoch, {"epoch": epoch + 1, **row})
-    return engine
 
 
 class Kept(Protocol):

@@ -44,7 +44,8 @@ def run(objective, settings, state=None, after=lambda engine, epoch: {}, rows=No
         told.append({"step": step, **metrics})
         return report(metrics) if report else False
 
-    engine = train(model or tiny.llama(), objective, rows or data(objective), settings, 0, local_context(keep), after, state)
+    engine = PlainEngine(model or tiny.llama(), settings)
+    train(engine, objective, rows or data(objective), settings, 0, local_context(keep), after, state)
     return told, engine.full_state()
 
 
@@ -213,7 +214,8 @@ def test_training_leaves_frozen_parameters_alone():
     for name, p in model.named_parameters():
         p.requires_grad_("q_proj" in name)
     before = copy.deepcopy(model.state_dict())
-    engine = train(model, Sft(), data(Sft()), TrainingSettings(**BATCH), 0, local_context(), lambda e, n: {})
+    engine = PlainEngine(model, TrainingSettings(**BATCH))
+    train(engine, Sft(), data(Sft()), TrainingSettings(**BATCH), 0, local_context(), lambda e, n: {})
     assert all("q_proj" in name for name in engine.full_state())
     moved = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
     assert moved == set(engine.full_state())
