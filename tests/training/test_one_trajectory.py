@@ -1,0 +1,107 @@
+"""Cached or live reference, packed or padded, checkpointed or not: one loss trajectory."""
+
+from collections.abc import Sequence
+
+import pytest
+import tiny
+import torch
+
+from raysafe.data.tokens import TokenRow
+from raysafe.objectives import OBJECTIVES
+from raysafe.selection.seal import Seal
+from raysafe.settings import TrainingSettings
+from raysafe.training.context import local_context
+from raysafe.training.engine import PlainEngine
+from raysafe.training.loop import train
+from raysafe.training.selector_loop import SelectorData, engine_settings, rank_rows
+from raysafe.training.step import TrainingData
+
+VARIANTS = {
+    "packed": {"batching": "packed"},
+    "padded": {"batching": "padded"},
+    "checkpointed": {"gradient_checkpointing": True},
+    "checkpointed and padded": {"gradient_checkpointing": True, "batching": "padded"},
+    "split": {"accumulation": 3},
+}
+
+
+class Live(Sequence):
+    """A frozen model that is asked anew for every row of every step, where the trainer has its stored answers."""
+
+    def __init__(self, model, rows):
+        self.model, self.rows, self.asked = model, rows, 0
+
+    def __getitem__(self, place):
+        self.asked += 1
+        return tiny.log_probs(self.model, [self.rows[place]])[0]
+
+    def __len__(self):
+        return len(self.rows)
+
+
+def pairs(count):
+    """Safe and harmful answers to shared prompts, long enough to be packed as such."""
+    draw = torch.Generator().manual_seed(3)
+
+    def ids(low, high):
+        return torch.randint(2, 40, (int(torch.randint(low, high, (1,), generator=draw)),), generator=draw).tolist()
+
+    prompts = [ids(9, 14) for _ in range(count)]
+    return {name: [TokenRow(i, (*p, *ids(3, 12)), len(p)) for i, p in enumerate(prompts)] for name in ("safe", "harmful")}
+
+
+def data(objective, live=False):
+    rows = {"retain": tiny.token_rows(7, seed=1)} | {name: pairs(6)[name] for name in objective.alignment}
+    models = {"reference": tiny.llama(seed=5), "proxy": tiny.llama(seed=6)}
+    frozen = {
+        stream: {name: Live(models[name], rows[stream]) if live else tiny.log_probs(models[name], rows[stream]) for name in names}
+        for stream, names in objective.frozen_models.items()
+    }
+    return TrainingData(rows, frozen, padded=40)
+
+
+def trajectory(objective, live=False, **change):
+    settings = TrainingSettings(**{"epochs": 3, "batch_size": 3, "lr": 3e-3, **change})
+    told, rows = [], data(objective, live)
+    engine = PlainEngine(tiny.llama(), settings)
+    train(engine, objective, rows, settings, 0, local_context(lambda step, row: told.append(row)), lambda e, n: {})
+    return [row[key] for row in told for key in sorted(row) if key.endswith("loss")], rows
+
+
+@pytest.fixture(scope="module")
+def straight():
+    return {name: trajectory(objective())[0] for name, objective in OBJECTIVES.items()}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_how_the_step_is_computed_changes_no_loss(name, variant, straight):
+    losses, _ = trajectory(OBJECTIVES[name](), **VARIANTS[variant])
+    assert losses == pytest.approx(straight[name], rel=1e-6, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", [name for name, objective in OBJECTIVES.items() if objective().frozen_models])
+def test_a_stored_reference_is_a_live_one(name, straight):
+    losses, rows = trajectory(OBJECTIVES[name](), live=True)
+    assert losses == pytest.approx(straight[name], rel=1e-6, abs=1e-6)
+    asked = [model.asked for models in rows.frozen.values() for model in models.values()]
+    assert min(asked) == 3 * 3 * 3  # each row of three epochs of three steps of three rows
+
+
+def ranked(**change):
+    safe = tiny.token_rows(9, seed=4)
+    seal = Seal(gamma=0.2, lr=2.0, model_lr=3e-3, epochs=2, batch_size=6, safe_batch_size=6, **change.pop("seal", {}))
+    told = []
+    settings = engine_settings(seal, TrainingSettings(**change))
+    rows = SelectorData(pairs(13)["safe"], safe, 13, None)
+    omega = rank_rows(tiny.llama, seal, rows, settings, 0, local_context(lambda step, row: told.append(row)))
+    return omega, [row[key] for row in told for key in sorted(row) if key.endswith("loss")]
+
+
+@pytest.mark.parametrize("variant", [name for name in VARIANTS if name != "split"])
+@pytest.mark.parametrize("algorithm", [1, 2])
+def test_how_the_selectors_step_is_computed_changes_no_score(algorithm, variant):
+    expected, same = ranked(seal={"algorithm": algorithm})
+    omega, losses = ranked(seal={"algorithm": algorithm}, **VARIANTS[variant])
+    assert losses == pytest.approx(same, rel=1e-6, abs=1e-6)
+    torch.testing.assert_close(omega, expected, rtol=1e-5, atol=1e-6)
