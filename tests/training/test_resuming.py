@@ -1,0 +1,121 @@
+"""Interrupted anywhere and gone on with, a training gives the bit-same weights and a selector the bit-same scores."""
+
+from dataclasses import replace
+
+import pytest
+import tiny
+import torch
+import torch.distributed as dist
+from peft import LoraConfig, get_peft_model
+from test_one_trajectory import data, pairs
+
+from raysafe.objectives.door import Door
+from raysafe.selection.seal import Seal
+from raysafe.settings import TrainingSettings
+from raysafe.training.context import Context, local_context
+from raysafe.training.engine import DeepSpeedEngine, PlainEngine
+from raysafe.training.loop import train
+from raysafe.training.selector_loop import SelectorData, engine_settings, rank_rows
+
+SETTINGS = TrainingSettings(epochs=3, batch_size=3, lr=3e-3, warmup_steps=2, decay="linear")
+STEPS = 3 * 3
+
+
+class PowerCut(Exception):
+    pass
+
+
+class Cut(Context):
+    """Breaks down before a given step, counted from 0 over everything that is run with it."""
+
+    def __init__(self, base, step):
+        super().__init__(base.report_row, base.make_engine, base.device)
+        object.__setattr__(self, "left", step)
+
+    def check_stop(self):
+        object.__setattr__(self, "left", self.left - 1)
+        if self.left < 0:
+            raise PowerCut
+
+
+def adapted():
+    """With dropout, so that a resumed run must draw what the straight one drew."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return get_peft_model(tiny.llama(), LoraConfig(r=2, lora_dropout=0.3, target_modules=["q_proj", "v_proj"]))
+
+
+def trained(make_model, folder, cut=None, make_engine=PlainEngine, settings=SETTINGS):
+    """Weights after the last epoch; with `cut`, broken down before that step and started once more."""
+    base = replace(local_context(), make_engine=make_engine)
+    for context in ([] if cut is None else [Cut(base, cut)]) + [base]:
+        engine = context.make_engine(make_model(), settings, context.device)
+        try:
+            train(engine, Door(), data(Door()), settings, 5, context, lambda e, n: {}, folder)
+        except PowerCut:
+            engine.close()
+    return torch.cat([value.flatten() for value in engine.full_state().values()])
+
+
+@pytest.mark.parametrize("make_model", [tiny.llama, adapted], ids=["whole model", "adapter with dropout"])
+def test_a_training_cut_before_any_step_ends_bit_the_same(make_model, tmp_path):
+    straight = trained(make_model, tmp_path / "straight")
+    for cut in range(STEPS):
+        assert torch.equal(trained(make_model, tmp_path / str(cut), cut), straight), cut
+
+
+def ranked(seal, folder, cut=None, make_engine=PlainEngine, training=None):
+    """omega after the last epoch, and the scores reported on the way."""
+    rows = SelectorData(pairs(13)["safe"], tiny.token_rows(9, seed=4), 13, None)
+    settings = engine_settings(seal, training or TrainingSettings())
+    base = replace(local_context(), make_engine=make_engine)
+    for context in ([] if cut is None else [Cut(base, cut)]) + [base]:
+        try:
+            omega = rank_rows(tiny.llama, seal, rows, settings, 5, context, folder)
+        except PowerCut:
+            continue
+    return omega
+
+
+SEAL = Seal(gamma=0.0, schedule="linear", increment=0.2, lr=2.0, model_lr=3e-3, epochs=3, batch_size=6, safe_batch_size=4)
+KINDS = [
+    {},
+    {"weights": "sigmoid"},
+    {"optimizer": "adamw_released"},
+    {"algorithm": 1},
+    {"algorithm": 1, "optimizer": "adamw_released", "weights": "sigmoid"},
+]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_a_ranking_cut_before_any_step_ends_bit_the_same(kind, tmp_path):
+    seal = replace(SEAL, **kind)
+    straight = ranked(seal, tmp_path / "straight")
+    for cut in range(3 * 3):
+        assert torch.equal(ranked(seal, tmp_path / str(cut), cut), straight), cut
+
+
+@pytest.fixture(scope="module")
+def one_process_group():
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LOCAL_RANK", "0")
+        yield
+    dist.destroy_process_group()
+
+
+@pytest.mark.filterwarnings("default")  # DeepSpeed imports what torch deprecates
+@pytest.mark.parametrize("stage", [0, 2, 3])
+def test_deepspeed_resumes_to_the_bit_too(stage, one_process_group, tmp_path):
+    settings = replace(SETTINGS, zero_stage=stage)
+    straight = trained(tiny.llama, tmp_path / "straight", None, DeepSpeedEngine, settings)
+    assert torch.equal(trained(tiny.llama, tmp_path / "cut", 4, DeepSpeedEngine, settings), straight)
+
+
+@pytest.mark.filterwarnings("default")  # DeepSpeed imports what torch deprecates
+@pytest.mark.parametrize("stage", [0, 2, 3])
+def test_both_models_of_algorithm_1_resume_on_deepspeed(stage, one_process_group, tmp_path):
+    seal, training = replace(SEAL, algorithm=1, optimizer="adamw_released"), TrainingSettings(zero_stage=stage)
+    straight = ranked(seal, tmp_path / "straight", None, DeepSpeedEngine, training)
+    assert torch.equal(ranked(seal, tmp_path / "cut", 4, DeepSpeedEngine, training), straight)
+    torch.testing.assert_close(straight, ranked(seal, tmp_path / "plain"), rtol=1e-4, atol=1e-4)
