@@ -18,7 +18,7 @@ from raysafe.making import stage_key
 from raysafe.refs import DataRef
 from raysafe.selection import Seal, kept_count
 from raysafe.stages import BaseStage, EvaluateStage, RankStage, Stage, TrainStage
-from raysafe.trial import base_model, frozen_proxy, prior_stages, reference_stage
+from raysafe.trial import base_model, frozen_proxy, prior_stages, ranking_model, reference_stage
 
 CHARACTERS_PER_TOKEN = 4.0
 FLOPS_PER_PARAMETER = 6.0
@@ -67,7 +67,8 @@ def _shared(trial: TrialConfig, inputs: TrialInputs, work: Work) -> None:
         return [work.note(stage, *_cost(stage, inputs)) for stage in stages]
 
     model = base_model(trial, inputs, note)
-    _, _, *frozen = note([reference_stage(trial, inputs, model), *prior_stages(trial, inputs, model)])
+    ranker = ranking_model(trial, inputs, model, note)
+    _, _, *frozen = note([reference_stage(trial, inputs, model), *prior_stages(trial, inputs, model, ranker)])
     frozen_proxy(trial, inputs, model, frozen, note)
 
 
@@ -91,7 +92,7 @@ def _cost(stage: Stage, inputs: TrialInputs) -> tuple[int, int, float]:
 
 def _training(trial: TrialConfig, inputs: TrialInputs) -> tuple[int, int, float]:
     kept = kept_count(size_of(inputs.finetune).rows, trial.percent)
-    return _train_cost(trial, kept, inputs)
+    return _train_cost(trial, kept + trial.selection.safeinstr, inputs)
 
 
 def _train_cost(run: Any, retain: int, inputs: TrialInputs) -> tuple[int, int, float]:
