@@ -40,8 +40,10 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=200)
     steps = parser.parse_args().steps
     torch.set_num_threads(1)
-    print("| `selector.weights` | `selector.optimizer` | " + " | ".join(f"N = {rows:,}" for rows in ROWS) + " | 90th percentile at N = 112,000 |")
-    print("| --- | --- | " + "--- | " * len(ROWS) + "--- |")
+    sizes = [f"N = {rows:,}" for rows in ROWS]
+    columns = ["`selector.weights`", "`selector.optimizer`", *sizes, f"90th percentile at {sizes[-1]}"]
+    print(f"| {' | '.join(columns)} |")
+    print(f"| {' | '.join('---' for _ in columns)} |")
     for weighting, optimizer in product(get_args(Weighting), get_args(OmegaOptimizer)):
         runs = [[1e3 * second for second in step_seconds(rows, weighting, optimizer, steps)] for rows in ROWS]
         cells = [f"{statistics.median(run):.2f}" for run in runs]

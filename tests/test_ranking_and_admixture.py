@@ -17,7 +17,7 @@ from raysafe.data.loading import load_examples
 from raysafe.data.manifest import Ranking
 from raysafe.errors import ConfigError, DataError
 from raysafe.inputs import find_inputs
-from raysafe.making import stage_key
+from raysafe.making import History, stage_key
 from raysafe.plan import dry_run
 from raysafe.refs import drawn
 from raysafe.selection import SELECTORS
@@ -194,6 +194,16 @@ def test_a_missing_template_of_the_ranking_model_is_named_by_its_key(model_folde
     trial = config(model_folder, selection={"model": {"path": str(other_model), "chat_template": "none.jinja"}})
     with pytest.raises(DataError, match=r"`selection.model.chat_template`: none.jinja"):
         find_inputs(trial, store)
+
+
+# A schedule of gamma's own
+
+
+def test_a_list_of_gammas_is_what_the_selector_runs_with(model_folder, store, tmp_path):
+    selector = {**SHORT_SEAL, "epochs": 2, "schedule": [0.0, 0.3], "algorithm": 1, "optimizer": "adamw_released"}
+    _, stages = walk(config(model_folder, selector=selector, objective="sft"), store, tmp_path)
+    rows = History.of(store.artifact("rank", stage_key(only(RankStage, stages))))
+    assert [metrics["selector/gamma"] for _, metrics in rows] == [0.0, 0.3]
 
 
 # dsir

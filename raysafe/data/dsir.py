@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from raysafe.data.records import Example
-from raysafe.errors import ConfigError
+from raysafe.errors import ConfigError, DataError
 from raysafe.selection.dsir import Dsir
 
 
@@ -67,15 +67,17 @@ def dsir_scores(rows: Sequence[Example], target: Sequence[Example], settings: Ds
     """log importance weight (+ noise) of each of the K rows, shape K, float64, and the reason of those that are too short.
 
     The noise is what the library's `resample` adds after `np.random.seed(seed)`: drawn for the rows that are long enough, in
-    order. numpy's global generator is not touched.
+    order. numpy's global generator is not touched. Raises DataError if one of the two has no words at all.
     """
     with tempfile.TemporaryDirectory() as name:
         dsir = fitted(rows, target, settings, Path(name))
         log_weights_K = np.load(dsir.log_importance_weights_dir / "0.npy")
         words_K = np.load(dsir.perexample_metadata_dir / "0.npy")
+    if not np.isfinite(log_weights_K).all():
+        raise DataError("dsir: no words to count, neither in the prompts nor in the answers of data.finetune or of data.safe.")
     long_K = words_K >= settings.min_words
     if settings.noise:
-        log_weights_K[long_K] += np.random.RandomState(seed).gumbel(size=int(long_K.sum()))
+        log_weights_K[long_K] += np.random.RandomState(seed % 2**32).gumbel(size=int(long_K.sum()))
     short = {row.identity.index: words for row, words in zip(rows, words_K, strict=True) if words < settings.min_words}
     reasons = {index: f"{words:.0f} words, fewer than selector.min_words, {settings.min_words}" for index, words in short.items()}
     return torch.from_numpy(log_weights_K), reasons

@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import tiny
 import torch
 
 from raysafe.data.dsir import dsir_scores, fitted, text_of
+from raysafe.errors import ConfigError, DataError
 from raysafe.selection import Dsir
 
 pytest.importorskip("data_selection", reason="an extra: pip install 'raysafe[dsir]'")
@@ -81,16 +83,18 @@ def test_short_rows_stay_unless_a_minimum_is_set():
     assert set(reasons) == {0, 3, 9, 12, 15, 18, 21} and reasons[18] == "3 words, fewer than selector.min_words, 5"
 
 
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+def test_trusted_rows_without_a_word_are_refused():
+    with pytest.raises(DataError, match="no words to count"):
+        dsir_scores(ROWS, [tiny.example(0, " ", " ")], Dsir(), 0)
+
+
 def test_the_librarys_progress_is_not_shown(capfd):
     scores(Dsir())
     assert capfd.readouterr() == ("", "")
 
 
 def test_without_the_library_it_is_said_how_to_install_it(monkeypatch):
-    import sys
-
-    from raysafe.errors import ConfigError
-
     monkeypatch.setitem(sys.modules, "data_selection", None)
     with pytest.raises(ConfigError, match=r"`selector.name`: dsir needs .*pip install 'raysafe\[dsir\]'"):
         scores(Dsir())
