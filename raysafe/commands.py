@@ -20,7 +20,7 @@ from raysafe.report.table import print_report
 from raysafe.stages import EvaluateStage
 from raysafe.tracking.mlflow import store_uri
 from raysafe.tracking.ui import serve
-from raysafe.trial import base_model, evaluation_plan, rank_stage, reference_stage, run_trial
+from raysafe.trial import base_model, evaluation_plan, rank_stage, ranking_model, reference_stage, run_trial
 from raysafe.trial import select as select_rows
 
 
@@ -102,7 +102,7 @@ def select(arguments: Namespace) -> int:
     with one_trial(_name(config), config, _options(arguments)) as (groups, task):
         launch, one = groups.launcher(task.plan.name, _tell), task.plan.config
         model = base_model(one, task.inputs, launch)
-        (ranking,) = launch([rank_stage(one, task.inputs, model)])
+        (ranking,) = launch([rank_stage(one, task.inputs, ranking_model(one, task.inputs, model, launch))])
     selection = select_rows(one, ranking)
     selection.save(arguments.out)
     print(f"{len(selection.rows)} of {len(selection.table)} rows selected{_unsafe(selection.unsafe_share)}: {arguments.out}")

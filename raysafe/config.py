@@ -15,6 +15,7 @@ from raysafe.errors import ConfigError
 from raysafe.objectives import OBJECTIVES, Objective
 from raysafe.sandbox.world import World
 from raysafe.selection import SELECTORS, Seal, Selector
+from raysafe.selection.base import READS_MODEL, READS_SAFE
 from raysafe.settings import (
     SANDBOX,
     DataSettings,
@@ -246,13 +247,28 @@ def _impossible(trial: TrialConfig, workers: int) -> Iterable[str]:
             yield f"`{label}`: got {rows}, but it takes a multiple of workers * accumulation = {workers * accumulation}"
     if trial.data.align is None and trial.objective.alignment:
         yield f"`data.align`: this key is needed, as the objective `{trial.objective.name}` has an alignment term"
-    if trial.data.safe is None and (isinstance(trial.selector, Seal) or "proxy" in trial.needed_models):
-        why = f"the selector `{trial.selector.name}`" if isinstance(trial.selector, Seal) else "W-DOOR's proxy"
-        yield f"`data.safe`: this key is needed by {why}"
+    if trial.data.safe is None and (readers := _readers_of_safe(trial)):
+        yield f"`data.safe`: this key is needed by {readers[0]}"
     if trial.data.align is None and trial.data.align_harmful is not None:
         yield "`data.align_harmful`: it pairs up with `data.align`, which is not given"
+    if trial.selection.model is not None and trial.selector.scored_by not in READS_MODEL:
+        takes = ", ".join(name for name, kind in SELECTORS.items() if kind.scored_by in READS_MODEL)
+        yield (
+            f"`selection.model`: got {trial.selection.model.path!r} with selector `{trial.selector.name}`, which uses no model; "
+            f"leave it out or take one of {takes}"
+        )
     if trial.selector.keeps_all and trial.percent != 100:
         yield (
             f"`selection.percent`: got {trial.percent:g} with selector `{trial.selector.name}`, which keeps all rows; "
             "leave it out or take another selector"
         )
+
+
+def _readers_of_safe(trial: TrialConfig) -> list[str]:
+    """What the trusted rows are for in this trial."""
+    readers = {
+        f"the selector `{trial.selector.name}`": trial.selector.scored_by in READS_SAFE,
+        "W-DOOR's proxy": "proxy" in trial.needed_models,
+        f"`selection.safeinstr` {trial.selection.safeinstr}": trial.selection.safeinstr > 0,
+    }
+    return [name for name, reads in readers.items() if reads]

@@ -9,6 +9,7 @@ from typing import Any
 from raysafe.artifacts import FORMAT, Store, fingerprint, folder_fingerprint, plain
 from raysafe.checking import build, unknown_key
 from raysafe.config import TrialConfig
+from raysafe.data.dsir import library
 from raysafe.data.loading import check_overlap, load_eval_prompts, load_examples, load_triples
 from raysafe.data.manifest import Selection
 from raysafe.data.records import EvalPrompt, Row, dataset_fingerprint
@@ -33,13 +34,15 @@ SUITES = ("harmful", "borderline", "utility", "new_tasks")
 
 @dataclass(frozen=True)
 class TrialInputs:
-    """References to what a trial reads. `model` is None for the sandbox's, which a stage has yet to make."""
+    """References to what a trial reads. `model` is None for the sandbox's, which a stage has yet to make; `ranker` is that of
+    `selection.model`, None without one and for the sandbox's."""
 
     model: ModelRef | None
     finetune: DataRef
     safe: DataRef | None
     align: DataRef | None
     suites: Mapping[str, DataRef]
+    ranker: ModelRef | None = None
 
     def data(self) -> dict[str, DataRef]:
         """Every dataset by its role."""
@@ -53,6 +56,8 @@ def find_inputs(trial: TrialConfig, store: Store) -> TrialInputs:
     The sandbox's rows are written into the store on first use.
     """
     _check_evaluation(trial)
+    if trial.selector.scored_by == "texts":
+        library()
     paths = _paths(trial, store)
     harmful_path = str(Path(trial.data.align_harmful).absolute()) if trial.data.align_harmful else None
     inputs = TrialInputs(
@@ -61,6 +66,7 @@ def find_inputs(trial: TrialConfig, store: Store) -> TrialInputs:
         _ref(load_examples, paths["safe"]) if "safe" in paths else None,
         _ref(load_triples, paths["align"], harmful_path) if "align" in paths else None,
         {suite: _ref(load_eval_prompts, paths[suite]) for suite in SUITES if suite in paths},
+        _ranker(trial),
     )
     _check_rows(trial, inputs)
     return inputs
@@ -79,12 +85,17 @@ def _check_evaluation(trial: TrialConfig) -> None:
         raise ConfigError("configuration: " + "; ".join(problems) + ".")
 
 
-def model_ref(path: str, template: str | None = None) -> ModelRef | None:
+def _ranker(trial: TrialConfig) -> ModelRef | None:
+    model = trial.selection.model
+    return model_ref(model.path, model.chat_template, "selection.model") if model is not None else None
+
+
+def model_ref(path: str, template: str | None = None, key: str = "model") -> ModelRef | None:
     """The model of a folder or hub name, checked as far as it can be; None for the sandbox's. `template`: a Jinja file."""
     if path == SANDBOX:
         return None
     if template is not None and not Path(template).is_file():
-        raise DataError(f"`model.chat_template`: {template}: no such file.")
+        raise DataError(f"`{key}.chat_template`: {template}: no such file.")
     check_model_folder(path)
     if path.startswith(HUB):
         return ModelRef(fingerprint([path, template]), path.removeprefix(HUB), template)
@@ -128,6 +139,8 @@ _checked: set[Any] = set()
 def _check_rows(trial: TrialConfig, inputs: TrialInputs) -> None:
     if trial.selection.file is not None:
         Selection.load(Path(trial.selection.file)).apply(inputs.finetune.examples())
+    if inputs.safe is not None:
+        _check_safeinstr(trial.selection.safeinstr, inputs.safe)
     key = fingerprint([inputs.finetune, inputs.safe, inputs.align, inputs.suites, trial.evaluation.attacks])
     if key in _checked:
         return
@@ -140,6 +153,12 @@ def _check_rows(trial: TrialConfig, inputs: TrialInputs) -> None:
     check_overlap(training, suites)
     _check_suites(trial, suites)
     _checked.add(key)
+
+
+def _check_safeinstr(count: int, safe: DataRef) -> None:
+    rows = len(safe.examples()) if count else 0
+    if count > rows:
+        raise ConfigError(f"`selection.safeinstr`: got {count}, but `data.safe` has {rows} rows ({safe.path}).")
 
 
 def _check_suites(trial: TrialConfig, suites: Mapping[str, list[EvalPrompt]]) -> None:

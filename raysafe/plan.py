@@ -15,30 +15,33 @@ from raysafe.artifacts import Artifact, Store
 from raysafe.config import SweepConfig, TrialConfig
 from raysafe.inputs import TrialInputs, find_inputs
 from raysafe.making import stage_key
-from raysafe.refs import DataRef
+from raysafe.refs import DataRef, ModelRef
 from raysafe.selection import Seal, kept_count
+from raysafe.selection.base import READS_MODEL
 from raysafe.stages import BaseStage, EvaluateStage, RankStage, Stage, TrainStage
-from raysafe.trial import base_model, frozen_proxy, prior_stages, reference_stage
+from raysafe.trial import base_model, frozen_proxy, prior_stages, ranking_model, reference_stage
 
 CHARACTERS_PER_TOKEN = 4.0
 FLOPS_PER_PARAMETER = 6.0
 """Forward and backward, per token."""
+FORWARD = 1 / 3
+"""The share of that which a forward pass alone takes."""
 FLOPS_OF = {"CPU": 5e10, "GPU": 4e14}
 """What one worker is assumed to sustain: a CPU core, and 40 % of an H100's bf16 peak."""
 
 
 @dataclass
 class Work:
-    """Stages by key, and what they cost: (label, optimiser steps, row passes, tokens)."""
+    """Stages by key, and what they cost: (label, optimiser steps, row passes, tokens, tokens times weights of the model)."""
 
     store: Store
-    stages: dict[str, tuple[str, int, int, float]] = field(default_factory=dict)
+    stages: dict[str, tuple[str, int, int, float, float]] = field(default_factory=dict)
     ready: set[str] = field(default_factory=set)
 
     def note(self, stage: Stage, steps: int, rows: int, tokens: float) -> Artifact:
         """Count a stage once; returns where its result will be."""
         artifact = self.store.artifact(stage.kind, stage_key(stage))
-        self.stages[artifact.id] = (stage.label, steps, rows, tokens)
+        self.stages[artifact.id] = (stage.label, steps, rows, tokens, tokens * model_parameters(getattr(stage, "model", None)))
         if self.store.ready(artifact.kind, artifact.key):
             self.ready.add(artifact.id)
         return artifact
@@ -49,17 +52,15 @@ def dry_run(sweep: SweepConfig, storage: Path, console: Console) -> None:
     store = Store(storage)
     work = Work(store)
     own: Counter[str] = Counter()
-    parameters = 0
     for plan in sweep.trials:
         inputs = find_inputs(plan.config, store)
-        parameters = max(parameters, model_parameters(inputs))
         _shared(plan.config, inputs, work)
         steps, rows, tokens = _training(plan.config, inputs)
-        own.update(steps=steps, rows=rows, tokens=int(tokens))
+        own.update(steps=steps, rows=rows, tokens=int(tokens), work=int(tokens) * model_parameters(inputs.model))
     console.print(_trials_table(sweep))
     console.print(_stages_table(work, len(sweep.trials), own))
     console.print(_resources_line(sweep), highlight=False, soft_wrap=True)
-    console.print(_cost_line(sweep, work, own, parameters), highlight=False, soft_wrap=True)
+    console.print(_cost_line(sweep, work, own), highlight=False, soft_wrap=True)
 
 
 def _shared(trial: TrialConfig, inputs: TrialInputs, work: Work) -> None:
@@ -67,31 +68,40 @@ def _shared(trial: TrialConfig, inputs: TrialInputs, work: Work) -> None:
         return [work.note(stage, *_cost(stage, inputs)) for stage in stages]
 
     model = base_model(trial, inputs, note)
-    _, _, *frozen = note([reference_stage(trial, inputs, model), *prior_stages(trial, inputs, model)])
+    ranker = ranking_model(trial, inputs, model, note)
+    _, _, *frozen = note([reference_stage(trial, inputs, model), *prior_stages(trial, inputs, model, ranker)])
     frozen_proxy(trial, inputs, model, frozen, note)
 
 
 def _cost(stage: Stage, inputs: TrialInputs) -> tuple[int, int, float]:
     """(optimiser steps, row passes, tokens) of a shared stage."""
-    if isinstance(stage, RankStage) and isinstance(stage.selector, Seal):
-        assert inputs.safe is not None
-        seal, finetune = stage.selector, size_of(inputs.finetune)
-        steps = seal.epochs * math.ceil(finetune.rows / seal.batch_size)
-        safe = steps * seal.safe_batch_size
-        return steps, seal.epochs * finetune.rows + safe, seal.epochs * finetune.tokens + safe * size_of(inputs.safe).mean
+    if isinstance(stage, RankStage):
+        return _rank_cost(stage, inputs)
     if isinstance(stage, TrainStage):
         return _train_cost(stage, size_of(stage.retain).rows, inputs)
-    if isinstance(stage, BaseStage | EvaluateStage):
-        return 0, 0, 0.0
-    if isinstance(stage, RankStage) or inputs.align is None:
+    if isinstance(stage, BaseStage | EvaluateStage) or inputs.align is None:
         return 0, 0, 0.0
     pairs = size_of(inputs.align, triples=True)
-    return 0, 2 * pairs.rows, 2 * pairs.tokens / 3
+    return 0, 2 * pairs.rows, 2 * pairs.tokens * FORWARD
+
+
+def _rank_cost(stage: RankStage, inputs: TrialInputs) -> tuple[int, int, float]:
+    finetune = size_of(inputs.finetune)
+    if isinstance(stage.selector, Seal):
+        assert inputs.safe is not None
+        seal = stage.selector
+        steps = seal.epochs * math.ceil(finetune.rows / seal.batch_size)
+        passes = seal.epochs * (2 if seal.algorithm == 1 else 1)  # theta^ sees D as well
+        safe = steps * seal.safe_batch_size
+        return steps, passes * finetune.rows + safe, passes * finetune.tokens + safe * size_of(inputs.safe).mean
+    if stage.selector.scored_by in READS_MODEL:
+        return 0, finetune.rows, finetune.tokens * FORWARD
+    return 0, 0, 0.0
 
 
 def _training(trial: TrialConfig, inputs: TrialInputs) -> tuple[int, int, float]:
     kept = kept_count(size_of(inputs.finetune).rows, trial.percent)
-    return _train_cost(trial, kept, inputs)
+    return _train_cost(trial, kept + trial.selection.safeinstr, inputs)
 
 
 def _train_cost(run: Any, retain: int, inputs: TrialInputs) -> tuple[int, int, float]:
@@ -127,14 +137,15 @@ def _characters(row: Any) -> int:
     return sum(map(len, texts))
 
 
-def model_parameters(inputs: TrialInputs) -> int:
+@cache
+def model_parameters(model: ModelRef | None) -> int:
     """Number of weights in the model's safetensors, 0 where it is yet to be made or on a hub."""
-    if inputs.model is None or not Path(inputs.model.folder).is_dir():
+    if model is None or not Path(model.folder).is_dir():
         return 0
     from safetensors import safe_open
 
     total = 0
-    for path in Path(inputs.model.folder).glob("*.safetensors"):
+    for path in Path(model.folder).glob("*.safetensors"):
         with safe_open(path, "pt") as weights:
             total += sum(math.prod(weights.get_slice(name).get_shape()) for name in weights.keys())  # noqa: SIM118
     return total
@@ -172,14 +183,17 @@ def _resources_line(sweep: SweepConfig) -> str:
     return f"resources: {groups}, each {r.workers} worker(s) of {r.cpus_per_worker} CPU{gpus}; scheduler: {sweep.scheduler.name}"
 
 
-def _cost_line(sweep: SweepConfig, work: Work, own: Counter[str], parameters: int) -> str:
-    tokens = own["tokens"] + sum(value[3] for key, value in work.stages.items() if key not in work.ready)
+def _cost_line(sweep: SweepConfig, work: Work, own: Counter[str]) -> str:
+    ahead = [value for key, value in work.stages.items() if key not in work.ready]
+    tokens = own["tokens"] + sum(value[3] for value in ahead)
+    products = own["work"] + sum(value[4] for value in ahead)
     seconds, missing = _measured(sweep, work)
     text = f"estimated cost: {tokens:,.0f} tokens trained on (at {CHARACTERS_PER_TOKEN:g} characters a token)"
-    if parameters:
+    if products:
         kind = "GPU" if sweep.resources.gpus_per_worker else "CPU"
-        hours = tokens * parameters * FLOPS_PER_PARAMETER / FLOPS_OF[kind] / 3600
-        text += f"; {hours:,.2f} {kind}-worker hours for {parameters:,} parameters at {FLOPS_OF[kind]:.0e} FLOP/s"
+        hours = products * FLOPS_PER_PARAMETER / FLOPS_OF[kind] / 3600
+        mean = products / max(tokens, 1)
+        text += f"; {hours:,.2f} {kind}-worker hours for {mean:,.0f} parameters at {FLOPS_OF[kind]:.0e} FLOP/s"
     if seconds:
         rest = f", {missing} kinds of stage not measured yet" if missing else ""
         text += f"; {seconds:,.0f} worker-group seconds by what such stages took in this storage{rest}"

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from raysafe.artifacts import OFF_KEY
+from raysafe.data.batches import shuffled
 from raysafe.data.chat import ChatFormat, load_chat_format
 from raysafe.data.loading import load_eval_prompts, load_examples, load_triples
 from raysafe.data.records import EvalPrompt, Example, Triple, dataset_fingerprint
@@ -49,6 +50,24 @@ class DataRef:
         if dataset_fingerprint(rows) != self.fingerprint:
             raise DataError(f"{self.path}: the file has changed since the sweep was started; start it anew.")
         return rows
+
+
+@dataclass(frozen=True)
+class Admixture:
+    """Trusted rows that are trained on beside the selected ones (SafeInstr), by their indices in the trusted data."""
+
+    data: DataRef
+    rows: tuple[int, ...]
+
+    def examples(self) -> list[Example]:
+        """The rows themselves, in order."""
+        every = self.data.examples()
+        return [every[row] for row in self.rows]
+
+
+def drawn(rows: int, count: int, seed: int) -> tuple[int, ...]:
+    """`count` of the row indices 0..rows-1 without replacement, in order; a seed's smaller draws are part of its larger ones."""
+    return tuple(sorted(shuffled(rows, seed, "safeinstr", 0)[:count]))
 
 
 @dataclass(frozen=True)

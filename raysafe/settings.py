@@ -71,16 +71,33 @@ class DataSettings:
 
 
 @dataclass(frozen=True)
+class RankingModel:
+    """A model that scores rows for others to be trained on: the same three keys as `model`, without defaults of its own."""
+
+    path: str
+    """`sandbox`, a Hugging Face model folder, or `hf://owner/name`."""
+    chat_template: str | None = None
+    """A Jinja file, for a tokenizer that brings no chat template."""
+    lora: Lora | None = None
+
+
+@dataclass(frozen=True)
 class SelectionSettings:
-    """How much of the ranking is kept."""
+    """Which model ranks, how much of the ranking is kept, and what is added to it."""
 
     percent: float | None = None
     """The kept share of D in %; 80 where it is left out (the paper), 100 for a selector that keeps all."""
     file: str | None = None
     """A `selection.parquet` to use instead of ranking: its rows, or with `percent` the top of its scores."""
 
+    model: RankingModel | None = None
+    """The model that ranks, for selectors that use one; the trial's own where it is left out."""
+    safeinstr: int = 0
+    """SafeInstr: so many rows of `data.safe`, drawn by the seed, are trained on beside the selected rows."""
+
     def __post_init__(self) -> None:
         require(self.percent is None or 0 < self.percent <= 100, "0 < percent <= 100", self.percent)
+        require(self.safeinstr >= 0, "safeinstr >= 0", self.safeinstr)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ a group calls `run`; rank 0 alone writes into `folder`, `workspace` keeps what a
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -25,23 +25,17 @@ from raysafe.evaluation import ATTACKS, JUDGES
 from raysafe.evaluation.generating import generator
 from raysafe.evaluation.score import Answer, Scores, evaluate
 from raysafe.models.loading import freeze, load_model
-from raysafe.models.log_probs import frozen_label_log_probs
-from raysafe.models.policy import Policy
 from raysafe.objectives import Objective
-from raysafe.refs import Alignment, DataRef, ModelRef
+from raysafe.refs import Admixture, Alignment, DataRef, ModelRef
 from raysafe.sandbox.world import World
-from raysafe.selection import Seal, Selector
+from raysafe.scoring import SCORERS, Pool, RankInputs, frozen_log_probs, frozen_policy
 from raysafe.selection.diagnostics import auc
 from raysafe.settings import EvaluationSettings, Lora, TrainingSettings
 from raysafe.training.checkpoints import plain_model, save_checkpoint, update
 from raysafe.training.context import Context
 from raysafe.training.engine import Engine
 from raysafe.training.loop import train
-from raysafe.training.selector_loop import SelectorData, rank_rows
 from raysafe.training.step import TrainingData
-
-FROZEN_BATCH = 16
-"""Rows that a frozen model is run on at once."""
 
 
 class Stage(Protocol):
@@ -85,20 +79,12 @@ class BaseStage:
 
 
 @dataclass(frozen=True)
-class RankStage:
+class RankStage(RankInputs):
     """Scores of the fine-tuning rows by a selector: `ranking.parquet`."""
 
     kind: ClassVar[str] = "rank"
     label: ClassVar[str] = "rank"
     shared: ClassVar[bool] = True
-    model: ModelRef
-    lora: Lora | None
-    selector: Selector
-    engine: TrainingSettings | None
-    finetune: DataRef
-    safe: DataRef | None
-    max_length: int
-    seed: int
 
     def run(self, context: Context, folder: Path, workspace: Path) -> dict[str, Any]:
         rows, chat = self.finetune.examples(), self.model.chat()
@@ -107,23 +93,13 @@ class RankStage:
             raise StageError(f"{self.finetune.path}: no row is usable: {dropped[0].reason}.")
         labels = [row.unsafe for row in rows]
         unsafe_N = None if None in labels else torch.tensor(labels, dtype=torch.bool)
-        scores_N = self.selector.scores(len(rows), self.seed)
-        if isinstance(self.selector, Seal):
-            assert self.engine is not None and self.safe is not None
-            safe, _ = encode_examples(self.safe.examples(), chat, self.max_length)
-            if not safe:
-                raise StageError(f"{self.safe.path}: no row is usable within {self.max_length} tokens.")
-            data = SelectorData(kept, safe, len(rows), unsafe_N)
-            load = partial(load_model, self.model.folder, lora=self.lora)
-            scores_N = rank_rows(load, self.selector, data, self.engine, self.seed, context, workspace / "state")
-        if self.selector.scored_by == "frozen loss":
-            scores_N[[row.index for row in kept]] = -_frozen_losses(self.model, kept, context)
+        scores_N, left_out = SCORERS[self.selector.scored_by](self, Pool(rows, kept, unsafe_N, chat), context, workspace)
+        reasons = {row.index: row.reason for row in dropped} | left_out
         if context.rank == 0:
-            ranking = Ranking.of(rows, scores_N.tolist(), {row.index: row.reason for row in dropped})
-            ranking.save(folder / "ranking.parquet")
-        eligible = [row.index for row in kept]
+            Ranking.of(rows, scores_N.tolist(), reasons).save(folder / "ranking.parquet")
+        eligible = [row.index for row in kept if row.index not in left_out]
         score = auc(scores_N[eligible], unsafe_N[eligible]) if unsafe_N is not None else None
-        return {"rows": len(rows), "dropped": len(dropped), "auc": score}
+        return {"rows": len(rows), "dropped": len(reasons), "auc": score}
 
 
 @dataclass(frozen=True)
@@ -143,7 +119,7 @@ class LogProbsStage:
         tensors: dict[str, Tensor] = {}
         for name in ("safe", "harmful"):
             rows = [getattr(pair, name) for pair in pairs]
-            tensors[name] = torch.cat(_frozen_log_probs(policy, rows, context))
+            tensors[name] = torch.cat(frozen_log_probs(policy, rows, context))
             tensors[f"{name}_counts"] = torch.tensor([row.label_count for row in rows])
         if context.rank == 0:
             save_file(tensors, folder / "log_probs.safetensors")
@@ -154,26 +130,6 @@ class LogProbsStage:
         """Stream to one float32 tensor a row."""
         tensors = load_file(Path(folder) / "log_probs.safetensors")
         return {name: tensors[name].split(tensors[f"{name}_counts"].tolist()) for name in ("safe", "harmful")}
-
-
-def frozen_policy(model: ModelRef, context: Context) -> Policy:
-    """A model without gradients, ready for token rows."""
-    return Policy(freeze(load_model(model.folder)).to(context.device))
-
-
-def _frozen_log_probs(policy: Policy, rows: Sequence[TokenRow], context: Context) -> list[Tensor]:
-    """Label log-probabilities of every row, computed by all workers, on all ranks."""
-    mine = range(context.rank, len(rows), context.world_size)
-    values = frozen_label_log_probs(policy, [rows[place] for place in mine], FROZEN_BATCH)
-    parts = context.gather(dict(zip(mine, values, strict=True)))
-    whole = {place: value for part in parts for place, value in part.items()}
-    return [whole[place] for place in range(len(rows))]
-
-
-def _frozen_losses(model: ModelRef, rows: Sequence[TokenRow], context: Context) -> Tensor:
-    """Length-normalised NLL of every row, float64."""
-    log_probs = _frozen_log_probs(frozen_policy(model, context), rows, context)
-    return torch.tensor([-float(row.double().mean()) for row in log_probs], dtype=torch.float64)
 
 
 @dataclass(frozen=True)
@@ -232,7 +188,7 @@ class EvaluateStage:
 
 @dataclass(frozen=True)
 class TrainStage:
-    """Train with an objective: a Hugging Face folder. `retain` are the rows of `selection`, or all."""
+    """Train with an objective: a Hugging Face folder. `retain` are the rows of `selection`, or all; behind them the admixed."""
 
     kind: ClassVar[str] = "train"
     model: ModelRef
@@ -246,6 +202,7 @@ class TrainStage:
     alignment: Alignment | None
     frozen_keys: Mapping[str, str]
     seed: int
+    admixture: Admixture | None = None
     selection_path: str | None = field(default=None, metadata=OFF_KEY)
     frozen_folders: Mapping[str, str] = field(default_factory=dict, metadata=OFF_KEY)
     each_epoch: EvaluationPlan | None = field(default=None, metadata=OFF_KEY)
@@ -294,6 +251,9 @@ class TrainStage:
         if not retain:
             raise StageError(f"{self.retain.path}: none of the {len(examples)} selected rows is usable.")
         dropped = {"retain": {row.index: row.reason for row in unused}}
+        if self.admixture is not None:
+            admixed, unused = encode_examples(self.admixture.examples(), chat, self.max_length)
+            retain, dropped["safeinstr"] = [*retain, *admixed], {row.index: row.reason for row in unused}
         rows: dict[str, Sequence[TokenRow]] = {"retain": retain}
         frozen: dict[str, dict[str, Sequence[Tensor]]] = {}
         if self.alignment is not None:

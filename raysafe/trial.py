@@ -13,12 +13,12 @@ from pathlib import Path
 
 from raysafe.artifacts import Artifact, Store, fingerprint
 from raysafe.config import TrialConfig
-from raysafe.data.manifest import Ranking, Selection, keep_top
+from raysafe.data.manifest import Ranking, Selection, keep_top, save_rows
 from raysafe.evaluation.metrics import Rate, rates_of
 from raysafe.inputs import TrialInputs, find_inputs
 from raysafe.making import make
 from raysafe.objectives.dpo import Dpo
-from raysafe.refs import Alignment, ModelRef
+from raysafe.refs import Admixture, Alignment, ModelRef, drawn
 from raysafe.selection import Seal
 from raysafe.settings import Prefix
 from raysafe.stages import BaseStage, EvaluateStage, EvaluationPlan, LogProbsStage, RankStage, Stage, TrainStage
@@ -32,13 +32,14 @@ Launch = Callable[[Sequence[Stage]], list[Artifact]]
 @dataclass(frozen=True)
 class TrialResult:
     """What is recorded of a trial. `unsafe_selected`: share of unsafe rows among the kept ones, `ranking_auc`: P(a safe row
-    ranks above an unsafe one), both where labels are known."""
+    ranks above an unsafe one), both where labels are known; `safeinstr_rows`: trusted rows trained on beside the selected."""
 
     metrics: dict[str, Rate]
     selected_rows: int
     unsafe_selected: float | None
     ranking_auc: float | None
     checkpoint: Artifact
+    safeinstr_rows: int = 0
 
 
 def run_trial(
@@ -51,9 +52,13 @@ def run_trial(
     launch = launch or here(store)
     inputs = inputs or find_inputs(trial, store)
     model = base_model(trial, inputs, launch)
-    reference, ranking, *frozen = launch([reference_stage(trial, inputs, model), *prior_stages(trial, inputs, model)])
+    ranker = ranking_model(trial, inputs, model, launch)
+    reference, ranking, *frozen = launch([reference_stage(trial, inputs, model), *prior_stages(trial, inputs, model, ranker)])
     selection = select(trial, ranking)
     selection.save(folder / "selection.parquet")
+    admixed = admixture(trial, inputs)
+    if admixed is not None:
+        save_rows(admixed.examples(), folder / "safeinstr.parquet")
     proxy = frozen_proxy(trial, inputs, model, frozen, launch)
     plan = evaluation_plan(trial, inputs, model, reference)
     stage = train_stage(trial, inputs, model, selection, folder / "selection.parquet", [*frozen[:1], *proxy], plan)
@@ -61,7 +66,12 @@ def run_trial(
     (scores,) = launch([EvaluateStage(trained_model(checkpoint), plan)])
     link(folder / "checkpoint", checkpoint.folder)
     return TrialResult(
-        rates_of(scores.result["metrics"]), len(selection.rows), selection.unsafe_share, ranking.result["auc"], checkpoint
+        rates_of(scores.result["metrics"]),
+        len(selection.rows),
+        selection.unsafe_share,
+        ranking.result["auc"],
+        checkpoint,
+        len(admixed.rows) if admixed else 0,
     )
 
 
@@ -76,8 +86,17 @@ def here(store: Store) -> Launch:
 
 def base_model(trial: TrialConfig, inputs: TrialInputs, launch: Launch) -> ModelRef:
     """The model that the trial starts from, made first where it is the sandbox's."""
-    if inputs.model is not None:
-        return inputs.model
+    return inputs.model or _sandbox_model(trial, launch)
+
+
+def ranking_model(trial: TrialConfig, inputs: TrialInputs, model: ModelRef, launch: Launch) -> ModelRef:
+    """The model that scores the rows: that of `selection.model`, or `model`, the trial's own."""
+    if trial.selection.model is None:
+        return model
+    return inputs.ranker or _sandbox_model(trial, launch)
+
+
+def _sandbox_model(trial: TrialConfig, launch: Launch) -> ModelRef:
     (base,) = launch([BaseStage(trial.sandbox)])
     return ModelRef(base.key, str(base.folder))
 
@@ -87,13 +106,12 @@ def reference_stage(trial: TrialConfig, inputs: TrialInputs, model: ModelRef) ->
     return EvaluateStage(model, EvaluationPlan(trial.evaluation, inputs.suites))
 
 
-def rank_stage(trial: TrialConfig, inputs: TrialInputs, model: ModelRef) -> RankStage:
-    """The ranking, shared by all trials with the same selector settings and seed."""
+def rank_stage(trial: TrialConfig, inputs: TrialInputs, ranker: ModelRef) -> RankStage:
+    """The ranking, shared by all trials with the same selector settings, seed and ranking model, whatever model they train."""
     seal = trial.selector if isinstance(trial.selector, Seal) else None
     engine = engine_settings(seal, trial.training) if seal else None
-    return RankStage(
-        model, trial.model.lora, trial.selector, engine, inputs.finetune, inputs.safe, trial.data.max_length, trial.seed
-    )
+    lora = (trial.selection.model or trial.model).lora
+    return RankStage(ranker, lora, trial.selector, engine, inputs.finetune, inputs.safe, trial.data.max_length, trial.seed)
 
 
 def alignment_of(trial: TrialConfig, inputs: TrialInputs, prefixed: bool) -> Alignment:
@@ -103,9 +121,9 @@ def alignment_of(trial: TrialConfig, inputs: TrialInputs, prefixed: bool) -> Ali
     return Alignment(inputs.align, prefix, trial.data.max_length, trial.seed)
 
 
-def prior_stages(trial: TrialConfig, inputs: TrialInputs, model: ModelRef) -> list[Stage]:
+def prior_stages(trial: TrialConfig, inputs: TrialInputs, model: ModelRef, ranker: ModelRef) -> list[Stage]:
     """The ranking; then, as far as the objective needs them, the reference's log-probs, and those that pi_dpo is trained with."""
-    stages: list[Stage] = [rank_stage(trial, inputs, model)]
+    stages: list[Stage] = [rank_stage(trial, inputs, ranker)]
     if trial.needed_models:
         stages.append(LogProbsStage(model, alignment_of(trial, inputs, trial.objective.prefixed)))
     if "proxy" in trial.needed_models:
@@ -147,6 +165,15 @@ def select(trial: TrialConfig, ranking: Artifact) -> Selection:
     return keep_top(Ranking.load(Path(trial.selection.file)), trial.percent)
 
 
+def admixture(trial: TrialConfig, inputs: TrialInputs) -> Admixture | None:
+    """The trusted rows that the trial is to train on beside the selected ones (SafeInstr)."""
+    count = trial.selection.safeinstr
+    if not count:
+        return None
+    assert inputs.safe is not None  # checked with the configuration
+    return Admixture(inputs.safe, drawn(len(inputs.safe.examples()), count, trial.seed))
+
+
 def evaluation_plan(trial: TrialConfig, inputs: TrialInputs, model: ModelRef, reference: Artifact) -> EvaluationPlan:
     """What every model of the trial is scored on, against the reference's answers."""
     return EvaluationPlan(trial.evaluation, inputs.suites, model, str(reference.folder))
@@ -174,6 +201,7 @@ def train_stage(
         alignment=alignment_of(trial, inputs, trial.objective.prefixed) if trial.objective.alignment else None,
         frozen_keys={name: artifact.key for name, artifact in models.items()},
         seed=trial.seed,
+        admixture=admixture(trial, inputs),
         selection_path=str(selection_path),
         frozen_folders={name: str(artifact.folder) for name, artifact in models.items()},
         each_epoch=plan if trial.evaluation.each_epoch else None,

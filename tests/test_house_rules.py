@@ -27,6 +27,7 @@ LAYERS = (
     {"training"},
     {"evaluation"},
     {"refs"},
+    {"scoring"},
     {"stages"},
     {"making", "inputs"},
     {"trial", "report"},
@@ -45,7 +46,7 @@ WITHIN = {
     "tracking": {"errors", "settings", "config"},
 }
 """Packages that may import less, or of their own line a named neighbour."""
-HOMES = {"ray": "cluster", "mlflow": "tracking/mlflow.py", "deepspeed": "training/engine.py"}
+HOMES = {"ray": "cluster", "mlflow": "tracking/mlflow.py", "deepspeed": "training/engine.py", "data_selection": "data/dsir.py"}
 """The one place that imports a large library."""
 
 

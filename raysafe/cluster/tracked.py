@@ -54,11 +54,13 @@ class TrackedRuns:
             self._backfill(trial, label, shared, kind, key)
         if "metrics" in trial.result:
             final = {f"eval/{name}": value for name, value in trial.metrics().items()}
-            counts = {name: trial.result[name] for name in ("selected_rows", "unsafe_selected", "ranking_auc")}
+            names = ("selected_rows", "safeinstr_rows", "unsafe_selected", "ranking_auc")
+            counts = {name: trial.result.get(name) for name in names}
             final |= {name: float(value) for name, value in counts.items() if value is not None}
             self.tracker.log(trial.run, trial.step, final)
-        if (trial.folder / "selection.parquet").exists():
-            self.tracker.artifact(trial.run, trial.folder / "selection.parquet")
+        for name in ("selection.parquet", "safeinstr.parquet"):
+            if (trial.folder / name).exists():
+                self.tracker.artifact(trial.run, trial.folder / name)
         self.tracker.end(trial.run, status, trial.error)
 
     def trial_row(self, trial: TrialRecord, label: str, step: int, metrics: Mapping[str, float]) -> None:

@@ -107,6 +107,12 @@ def keep_top(ranking: Ranking, percent: float) -> Selection:
     return Selection(ranking.fingerprint, tuple(kept_N.nonzero().flatten().tolist()), table)
 
 
+def save_rows(rows: Sequence[Example], path: Path) -> None:
+    """Rows by what identifies them (index in their source, content hash), with the fingerprint of just these rows."""
+    columns = {"row": [row.identity.index for row in rows], "content_hash": [row.content_hash for row in rows]}
+    _write(pd.DataFrame(columns), path, dataset_fingerprint(rows))
+
+
 def _write(frame: pd.DataFrame, path: Path, fingerprint: str) -> None:
     import pyarrow
     import pyarrow.parquet

@@ -4,7 +4,11 @@ from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 from torch import Tensor
 
-ScoredBy = Literal["itself", "training", "frozen loss"]
+ScoredBy = Literal["itself", "training", "frozen loss", "texts"]
+READS_MODEL: frozenset[ScoredBy] = frozenset({"training", "frozen loss"})
+"""Scored with a model, which may be another than the one that is trained in the end."""
+READS_SAFE: frozenset[ScoredBy] = frozenset({"training", "texts"})
+"""Scored against the trusted rows."""
 
 
 @runtime_checkable
@@ -12,8 +16,8 @@ class Selector(Protocol):
     """A frozen dataclass: its fields are its settings.
 
     Class attributes:
-      scored_by: where its scores come from: from `scores` at once (`itself`), from a training of its own (`training`), or from
-        each row's loss under the untrained model (`frozen loss`).
+      scored_by: where its scores come from: from `scores` at once (`itself`), from a training of its own (`training`), from each
+        row's loss under the untrained model (`frozen loss`), or from the rows' words alone (`texts`).
       keeps_all: whether it keeps every row, so that a percentage means nothing to it.
     """
 
