@@ -251,6 +251,8 @@ def _impossible(trial: TrialConfig, workers: int) -> Iterable[str]:
         yield f"`data.safe`: this key is needed by {why}"
     if trial.data.align is None and trial.data.align_harmful is not None:
         yield "`data.align_harmful`: it pairs up with `data.align`, which is not given"
+    if trial.data.align is None and trial.data.plant:
+        yield f"`data.plant`: got {trial.data.plant}, but it takes 0 without `data.align`, whose harmful answers are planted"
     if trial.selector.keeps_all and trial.percent != 100:
         yield (
             f"`selection.percent`: got {trial.percent:g} with selector `{trial.selector.name}`, which keeps all rows; "

@@ -128,6 +128,8 @@ _checked: set[Any] = set()
 def _check_rows(trial: TrialConfig, inputs: TrialInputs) -> None:
     if trial.selection.file is not None:
         Selection.load(Path(trial.selection.file)).apply(inputs.finetune.examples())
+    if trial.data.plant and inputs.align is not None:
+        _check_plant(trial.data.plant, inputs.align)
     key = fingerprint([inputs.finetune, inputs.safe, inputs.align, inputs.suites, trial.evaluation.attacks])
     if key in _checked:
         return
@@ -140,6 +142,12 @@ def _check_rows(trial: TrialConfig, inputs: TrialInputs) -> None:
     check_overlap(training, suites)
     _check_suites(trial, suites)
     _checked.add(key)
+
+
+def _check_plant(count: int, align: DataRef) -> None:
+    rows = len(align.triples())
+    if count > rows:
+        raise ConfigError(f"`data.plant`: got {count}, but it takes at most the {rows} rows of `data.align` ({align.path}).")
 
 
 def _check_suites(trial: TrialConfig, suites: Mapping[str, list[EvalPrompt]]) -> None:

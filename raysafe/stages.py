@@ -17,6 +17,7 @@ from torch import Tensor
 
 from raysafe.artifacts import OFF_KEY, write_json
 from raysafe.data.chat import ChatFormat
+from raysafe.data.diagnosis import DIAGNOSTICS, diagnose, groups_of
 from raysafe.data.manifest import Ranking, Selection
 from raysafe.data.records import EvalPrompt
 from raysafe.data.tokens import TokenRow, encode_examples
@@ -31,7 +32,6 @@ from raysafe.objectives import Objective
 from raysafe.refs import Alignment, DataRef, ModelRef
 from raysafe.sandbox.world import World
 from raysafe.selection import Seal, Selector
-from raysafe.selection.diagnostics import auc
 from raysafe.settings import EvaluationSettings, Lora, TrainingSettings
 from raysafe.training.checkpoints import plain_model, save_checkpoint, update
 from raysafe.training.context import Context
@@ -86,7 +86,7 @@ class BaseStage:
 
 @dataclass(frozen=True)
 class RankStage:
-    """Scores of the fine-tuning rows by a selector: `ranking.parquet`."""
+    """Scores of the fine-tuning rows by a selector: `ranking.parquet`, and how good they are: `diagnostics.json`."""
 
     kind: ClassVar[str] = "rank"
     label: ClassVar[str] = "rank"
@@ -101,11 +101,11 @@ class RankStage:
     seed: int
 
     def run(self, context: Context, folder: Path, workspace: Path) -> dict[str, Any]:
-        rows, chat = self.finetune.examples(), self.model.chat()
+        rows, chat = self.finetune.ranked(), self.model.chat()
         kept, dropped = encode_examples(rows, chat, self.max_length)
         if not kept:
             raise StageError(f"{self.finetune.path}: no row is usable: {dropped[0].reason}.")
-        labels = [row.unsafe for row in rows]
+        labels = [None if row.planted else row.unsafe for row in rows]  # planted rows count in no AUC of D's, of no epoch's either
         unsafe_N = None if None in labels else torch.tensor(labels, dtype=torch.bool)
         scores_N = self.selector.scores(len(rows), self.seed)
         if isinstance(self.selector, Seal):
@@ -118,12 +118,12 @@ class RankStage:
             scores_N = rank_rows(load, self.selector, data, self.engine, self.seed, context, workspace / "state")
         if self.selector.scored_by == "frozen loss":
             scores_N[[row.index for row in kept]] = -_frozen_losses(self.model, kept, context)
+        ranking = Ranking.of(rows, scores_N.tolist(), {row.index: row.reason for row in dropped})
+        diagnosis = diagnose(ranking, groups_of(rows))
         if context.rank == 0:
-            ranking = Ranking.of(rows, scores_N.tolist(), {row.index: row.reason for row in dropped})
             ranking.save(folder / "ranking.parquet")
-        eligible = [row.index for row in kept]
-        score = auc(scores_N[eligible], unsafe_N[eligible]) if unsafe_N is not None else None
-        return {"rows": len(rows), "dropped": len(dropped), "auc": score}
+            write_json(folder / DIAGNOSTICS, diagnosis)
+        return diagnosis.main()
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from raysafe.evaluation.metrics import Rate, rates_of
 from raysafe.inputs import TrialInputs, find_inputs
 from raysafe.making import make
 from raysafe.objectives.dpo import Dpo
-from raysafe.refs import Alignment, ModelRef
+from raysafe.refs import Alignment, DataRef, ModelRef, PlantedRef
 from raysafe.selection import Seal
 from raysafe.settings import Prefix
 from raysafe.stages import BaseStage, EvaluateStage, EvaluationPlan, LogProbsStage, RankStage, Stage, TrainStage
@@ -91,9 +91,17 @@ def rank_stage(trial: TrialConfig, inputs: TrialInputs, model: ModelRef) -> Rank
     """The ranking, shared by all trials with the same selector settings and seed."""
     seal = trial.selector if isinstance(trial.selector, Seal) else None
     engine = engine_settings(seal, trial.training) if seal else None
-    return RankStage(
-        model, trial.model.lora, trial.selector, engine, inputs.finetune, inputs.safe, trial.data.max_length, trial.seed
-    )
+    finetune = ranked_data(trial, inputs)
+    return RankStage(model, trial.model.lora, trial.selector, engine, finetune, inputs.safe, trial.data.max_length, trial.seed)
+
+
+def ranked_data(trial: TrialConfig, inputs: TrialInputs) -> DataRef:
+    """D, with known-bad rows planted in it where the trial wants them."""
+    if not trial.data.plant:
+        return inputs.finetune
+    assert inputs.align is not None  # checked with the configuration
+    d = inputs.finetune
+    return PlantedRef(d.fingerprint, d.path, d.harmful_path, align=inputs.align, count=trial.data.plant, seed=trial.seed)
 
 
 def alignment_of(trial: TrialConfig, inputs: TrialInputs, prefixed: bool) -> Alignment:
