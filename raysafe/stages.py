@@ -105,7 +105,7 @@ class RankStage:
         kept, dropped = encode_examples(rows, chat, self.max_length)
         if not kept:
             raise StageError(f"{self.finetune.path}: no row is usable: {dropped[0].reason}.")
-        labels = [None if row.planted else row.unsafe for row in rows]  # planted rows count in no AUC of D's, of no epoch's either
+        labels = [None if row.planted else row.unsafe for row in rows]  # planted rows count in no AUC of D's, nor an epoch's
         unsafe_N = None if None in labels else torch.tensor(labels, dtype=torch.bool)
         scores_N = self.selector.scores(len(rows), self.seed)
         if isinstance(self.selector, Seal):

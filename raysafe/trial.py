@@ -13,6 +13,7 @@ from pathlib import Path
 
 from raysafe.artifacts import Artifact, Store, fingerprint
 from raysafe.config import TrialConfig
+from raysafe.data.diagnosis import DIAGNOSTICS, Diagnosis, Scored, diagnose
 from raysafe.data.manifest import Ranking, Selection, keep_top
 from raysafe.evaluation.metrics import Rate, rates_of
 from raysafe.inputs import TrialInputs, find_inputs
@@ -32,13 +33,14 @@ Launch = Callable[[Sequence[Stage]], list[Artifact]]
 @dataclass(frozen=True)
 class TrialResult:
     """What is recorded of a trial. `unsafe_selected`: share of unsafe rows among the kept ones, `ranking_auc`: P(a safe row
-    ranks above an unsafe one), both where labels are known."""
+    ranks above an unsafe one), both where labels are known; `planted_recall`: share of the planted rows outside the top p %."""
 
     metrics: dict[str, Rate]
     selected_rows: int
     unsafe_selected: float | None
     ranking_auc: float | None
     checkpoint: Artifact
+    planted_recall: float | None = None
 
 
 def run_trial(
@@ -61,7 +63,12 @@ def run_trial(
     (scores,) = launch([EvaluateStage(trained_model(checkpoint), plan)])
     link(folder / "checkpoint", checkpoint.folder)
     return TrialResult(
-        rates_of(scores.result["metrics"]), len(selection.rows), selection.unsafe_share, ranking.result["auc"], checkpoint
+        rates_of(scores.result["metrics"]),
+        len(selection.rows),
+        selection.unsafe_share,
+        ranking.result["auc"],
+        checkpoint,
+        recall_of(trial, ranking),
     )
 
 
@@ -148,11 +155,27 @@ def frozen_proxy(
 
 def select(trial: TrialConfig, ranking: Artifact) -> Selection:
     """The top p % of the ranking, or what `selection.file` holds."""
-    if trial.selection.file is None:
-        return keep_top(Ranking.load(ranking.folder / "ranking.parquet"), trial.percent)
-    if trial.selection.percent is None:
+    if trial.selection.file is not None and trial.selection.percent is None:
         return Selection.load(Path(trial.selection.file))
-    return keep_top(Ranking.load(Path(trial.selection.file)), trial.percent)
+    return keep_top(chosen_ranking(trial, ranking), trial.percent)
+
+
+def chosen_ranking(trial: TrialConfig, ranking: Artifact) -> Ranking:
+    """The scores that are selected by: the stage's, or those in `selection.file`."""
+    return Ranking.load(Path(trial.selection.file) if trial.selection.file else ranking.folder / "ranking.parquet")
+
+
+def diagnosis_of(trial: TrialConfig, ranking: Artifact) -> Diagnosis:
+    """What is told of the ranking that is selected by."""
+    told = ranking.folder / DIAGNOSTICS
+    return Diagnosis.load(told) if trial.selection.file is None and told.exists() else diagnose(chosen_ranking(trial, ranking))
+
+
+def recall_of(trial: TrialConfig, ranking: Artifact) -> float | None:
+    """Recall of the planted rows at the trial's p; None where none is in the ranking that is selected by."""
+    if trial.selection.file is not None and trial.selection.percent is None:
+        return None  # a selection as it is: there is no p to speak of
+    return Scored.of(chosen_ranking(trial, ranking)).planted_recall(trial.percent)
 
 
 def evaluation_plan(trial: TrialConfig, inputs: TrialInputs, model: ModelRef, reference: Artifact) -> EvaluationPlan:

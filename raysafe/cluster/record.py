@@ -22,6 +22,7 @@ from raysafe.cluster.tuning import TrialTask
 from raysafe.config import SweepConfig
 from raysafe.evaluation.metrics import flat_rates, rates_of
 from raysafe.report.live import LiveTable
+from raysafe.report.rankings import read_rankings, write_rankings
 from raysafe.report.summary import SUMMARY, TrialRow, write_summary
 from raysafe.report.table import BASE, base_rows
 from raysafe.tracking.base import EndStatus, Tracker
@@ -194,6 +195,8 @@ class Recorder:
         for trial in record.trials:
             if trial.run and not trial.ended:
                 runs.tracker.end(trial.run, "INTERRUPTED")
+        if record.status() != "INTERRUPTED":
+            runs.rankings(record.trials, write_rankings(read_rankings(record.folder)))
         runs.end_sweep(record.status(), record.folder)
 
     def _step(self) -> None:

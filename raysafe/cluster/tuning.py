@@ -57,6 +57,7 @@ def tune_trial(config: Mapping[str, Any], tasks: Sequence[TrialTask], groups: Gr
                 "selected_rows": result.selected_rows,
                 "unsafe_selected": result.unsafe_selected,
                 "ranking_auc": result.ranking_auc,
+                "planted_recall": result.planted_recall,
                 "used": launch.used,
             },
         )

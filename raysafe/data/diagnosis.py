@@ -1,5 +1,6 @@
 """What is told of every ranking: scores by source and label, AUC, unsafe share at p, recall of planted rows, what was dropped."""
 
+import json
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -89,10 +90,28 @@ class Diagnosis:
     scores: Mapping[str, Mapping[str, Distribution | None]] = field(default_factory=dict)
     """Distributions by what rows are grouped by, then by group."""
 
+    @classmethod
+    def load(cls, path: Path) -> "Diagnosis":
+        """Of a file that a rank stage wrote."""
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        scores = {by: {name: _read(one) for name, one in groups.items()} for by, groups in raw["scores"].items()}
+        return cls(**{**raw, "scores": scores})
+
+    def metrics(self) -> dict[str, float]:
+        """What is known of it, as a tracker names it."""
+        named = {"selector/auc": self.auc}
+        named |= {f"selector/unsafe_share_{percent}": value for percent, value in self.unsafe_share.items()}
+        named |= {f"selector/planted_recall_{percent}": value for percent, value in self.planted_recall.items()}
+        return {name: value for name, value in named.items() if value is not None}
+
     def main(self) -> dict[str, object]:
         """What the stage's manifest says of its result."""
         shares = {"unsafe_share": self.unsafe_share, "planted": self.planted, "planted_recall": self.planted_recall}
         return {"rows": self.rows, "dropped": sum(self.dropped.values()), "auc": self.auc, **shares}
+
+
+def _read(raw: Mapping[str, float] | None) -> Distribution | None:
+    return None if raw is None else Distribution(**raw)  # type: ignore[arg-type]  # its count is a whole number in the file
 
 
 def diagnose(ranking: Ranking, groups: Groups | None = None, percents: Sequence[float] = PERCENTS) -> Diagnosis:

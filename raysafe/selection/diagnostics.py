@@ -106,6 +106,6 @@ def distribution(scores_N: Tensor) -> Distribution | None:
     shares = torch.tensor(QUANTILES, dtype=torch.float64) / 100
     place = shares * (len(finite) - 1)
     low, high = finite[place.floor().long()], finite[place.ceil().long()]
-    quantiles = (low + (high - low) * (place - place.floor())).tolist()
-    ends = float(finite[0]), float(finite[-1])
-    return Distribution(len(finite), float(finite.mean()), float(finite.std(correction=0)), ends[0], *quantiles, ends[1])
+    q5, q25, q50, q75, q95 = (low + (high - low) * (place - place.floor())).tolist()
+    mean, std, least, most = (float(one) for one in (finite.mean(), finite.std(correction=0), finite[0], finite[-1]))
+    return Distribution(len(finite), mean, std, least, q5, q25, q50, q75, q95, most)
