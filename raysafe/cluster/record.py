@@ -6,6 +6,7 @@ Tune's snapshots.
 
 import threading
 import time
+import warnings
 from collections.abc import Sequence
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -196,8 +197,14 @@ class Recorder:
             if trial.run and not trial.ended:
                 runs.tracker.end(trial.run, "INTERRUPTED")
         if record.status() != "INTERRUPTED":
-            runs.rankings(record.trials, write_rankings(read_rankings(record.folder)))
+            self._compare_rankings()
         runs.end_sweep(record.status(), record.folder)
+
+    def _compare_rankings(self) -> None:
+        try:
+            self.runs.rankings(self.record.trials, write_rankings(read_rankings(self.record.folder)))
+        except Exception as problem:  # an extra, which must not cost the record of a finished sweep
+            warnings.warn(f"The rankings could not be compared ({problem}); `raysafe report` tries it again.", stacklevel=2)
 
     def _step(self) -> None:
         self.record.poll(self.runs)

@@ -11,8 +11,8 @@ from torch import Tensor
 from raysafe.data.diagnosis import Scored, at
 from raysafe.selection.diagnostics import correlation, jaccard, mean_ranks, spearman
 
-Named = tuple[str, Mapping[str, Any], Scored]
-"""A ranking's name, the settings that tell it from others, and itself."""
+Named = tuple[str, str, Mapping[str, Any], Scored]
+"""A ranking's name, what made it (a selector's name), the settings that tell it from others, and itself."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,8 @@ class Agreement:
 
     first: str
     second: str
+    makers: tuple[str, ...]
+    """The selector of both, or the two selectors."""
     differ: tuple[str, ...]
     """The settings in which they differ."""
     fingerprint: str
@@ -40,9 +42,9 @@ class Agreement:
 
 def agreements(rankings: Sequence[Named], percents: Sequence[float]) -> list[Agreement]:
     """Of every pair that ranked the same data, in the given order."""
-    ranked = [_Ranked.of(scored, percents) for _, _, scored in rankings]
+    ranked = [_Ranked.of(scored, percents) for *_, scored in rankings]
     pairs = itertools.combinations(zip(rankings, ranked, strict=True), 2)
-    return [_agreement(one, other, percents) for one, other in pairs if one[0][2].fingerprint == other[0][2].fingerprint]
+    return [_agreement(one, other, percents) for one, other in pairs if one[0][-1].fingerprint == other[0][-1].fingerprint]
 
 
 @dataclass(frozen=True)
@@ -74,11 +76,12 @@ class _Ranked:
 
 
 def _agreement(one: tuple[Named, _Ranked], other: tuple[Named, _Ranked], percents: Sequence[float]) -> Agreement:
-    (first, settings, scored), (second, others, _) = one[0], other[0]
+    (first, maker, settings, scored), (second, other_maker, others, _) = one[0], other[0]
     rows = int((one[1].usable_N & other[1].usable_N).sum())
     overlap = at(percents, lambda percent: jaccard(one[1].kept[percent], other[1].kept[percent]))
     correlated = one[1].spearman(other[1])
-    return Agreement(first, second, differ(settings, others), scored.fingerprint, rows, correlated, overlap)
+    makers = tuple(dict.fromkeys((maker, other_maker)))
+    return Agreement(first, second, makers, differ(settings, others), scored.fingerprint, rows, correlated, overlap)
 
 
 def differ(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[str, ...]:

@@ -18,14 +18,15 @@ if TYPE_CHECKING:
 LABELS = {"safe": ("#0072B2", "-"), "unsafe": ("#D55E00", "--"), "planted": ("#000000", ":"), "unlabelled": ("#009E73", "-")}
 """Colour and style of a line by its rows' label."""
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-STYLES = (("-", "o"), ("--", "s"), (":", "^"))
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+STYLES = ("-", "--", ":")
 MOST_PANELS = 12
 MOST_GROUPS = len(COLOURS) * len(STYLES)
 MOST_NAMES = 40
 """Rankings in one heat map."""
 MOST_NUMBERS = 12
 """Up to so many rankings each cell of a heat map has its number."""
-GREY = "#d9d9d9"
+GREY = "#9e9e9e"
 
 
 def draw_scores(path: Path, rankings: Sequence["SweepRanking"]) -> None:
@@ -89,18 +90,20 @@ def draw_overlap(path: Path, rankings: Sequence["SweepRanking"], pairs: Sequence
 
 def draw_single(path: Path, ranking: "SweepRanking") -> None:
     """One ranking: its scores by label, and what the top p % lets in."""
-    figure = _figure(9.6, 4.0)
+    figure = _figure(9.6, 4.4)
     left, right = figure.subplots(1, 2)
     _scores_panel(left, ranking)
     left.set_title("Scores by label", fontsize=10)
     left.legend(fontsize=9, frameon=False)
-    _unsafe_panel(right, ranking, color="#D55E00", linestyle="-", marker="o", label="unsafe share among the kept rows")
-    _recall_panel(right, ranking, color="#000000", linestyle=":", marker="^", label="planted rows left out")
+    unsafe = {"label": "unsafe share among the kept rows", "chance": "unsafe share among all rows"}
+    recall = {"label": "planted rows left out", "chance": "left out by a random ranking"}
+    _unsafe_panel(right, ranking, color="#D55E00", linestyle="-", marker="o", **unsafe)
+    _recall_panel(right, ranking, color="#000000", linestyle=":", marker="^", **recall)
     _percent_axis(right)
     right.set_ylabel("share")
     right.set_title("What the top p % lets in", fontsize=10)
     if right.get_lines():
-        right.legend([line for line in right.get_lines() if line.get_label()[0] != "_"], None, fontsize=9, frameon=False)
+        right.legend(fontsize=9, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
     figure.suptitle(ranking.name)
     _save(figure, path)
 
@@ -125,10 +128,11 @@ def _scores_panel(panel: Any, ranking: "SweepRanking") -> None:
         scores = scored.scores_N[mask_N & scored.usable_N]
         scores = scores[scores.isfinite()].sort().values
         if len(scores):
-            share = torch.arange(1, len(scores) + 1) / len(scores)
+            share = torch.arange(len(scores) + 1) / len(scores)
             colour, style = LABELS[label]
             name = f"{label} ({len(scores)})"
-            panel.step(scores.numpy(), share.numpy(), color=colour, linestyle=style, linewidth=1.8, where="post", label=name)
+            steps = torch.cat([scores[:1], scores])  # the line rises from 0
+            panel.step(steps.numpy(), share.numpy(), color=colour, linestyle=style, linewidth=1.8, where="post", label=name)
     panel.set(xlabel="score", ylabel="share of rows up to it", ylim=(-0.02, 1.02))
     panel.grid(alpha=0.3)
     panel.locator_params(axis="x", nbins=5)
@@ -152,20 +156,20 @@ def _label_legend(figure: Any, panels: Sequence[Any]) -> None:
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4, frameon=False)
 
 
-def _unsafe_panel(panel: Any, ranking: "SweepRanking", **style: Any) -> None:
+def _unsafe_panel(panel: Any, ranking: "SweepRanking", chance: str = "_all", **style: Any) -> None:
     told = ranking.diagnosis
     _line(panel, told.unsafe_share, style)
     if told.unsafe_rows is not None and told.rows:
-        panel.axhline(told.unsafe_rows / told.rows, color="#888888", linewidth=1, linestyle=(0, (1, 3)), label="_all")
+        panel.axhline(told.unsafe_rows / told.rows, color="#888888", linewidth=1, linestyle=(0, (1, 3)), label=chance)
     panel.set_ylabel("unsafe share among the kept rows\n(dotted: among all)")
 
 
-def _recall_panel(panel: Any, ranking: "SweepRanking", **style: Any) -> None:
+def _recall_panel(panel: Any, ranking: "SweepRanking", chance: str = "_random", **style: Any) -> None:
     told = ranking.diagnosis
     _line(panel, told.planted_recall, style)
     if told.planted_recall:
-        panel.plot([0, 100], [1, 0], color="#888888", linewidth=1, linestyle=(0, (1, 3)), label="_chance")
-        panel.set_ylabel("planted rows left out\n(dotted: by a random ranking)")
+        panel.plot([0, 100], [1, 0], color="#888888", linewidth=1, linestyle=(0, (5, 4)), label=chance)
+        panel.set_ylabel("planted rows left out\n(dashes: by a random ranking)")
 
 
 def _known(side: Callable[..., None], ranking: "SweepRanking") -> bool:
@@ -175,7 +179,7 @@ def _known(side: Callable[..., None], ranking: "SweepRanking") -> bool:
 def _line(panel: Any, values: Mapping[str, float | None], style: Mapping[str, Any]) -> None:
     points = sorted((float(percent), value) for percent, value in values.items() if value is not None)
     if points:
-        panel.plot(*zip(*points, strict=True), linewidth=1.5, markersize=4, alpha=0.85, **style)
+        panel.plot(*zip(*points, strict=True), linewidth=1.4, markersize=6, markerfacecolor="none", **style)
 
 
 def _percent_axis(panel: Any) -> None:
@@ -193,8 +197,8 @@ def _group_styles(rankings: Sequence["SweepRanking"]) -> dict[str, dict[str, Any
     groups = list(dict.fromkeys(map(_group, rankings)))[:MOST_GROUPS]
     styles = {}
     for place, group in enumerate(groups):
-        style, marker = STYLES[place // len(COLOURS)]
-        styles[group] = {"color": COLOURS[place % len(COLOURS)], "linestyle": style, "marker": marker, "label": group}
+        colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place % len(COLOURS)]
+        styles[group] = {"color": colour, "linestyle": STYLES[place // len(COLOURS)], "marker": marker, "label": group}
     return styles
 
 
@@ -202,7 +206,7 @@ def _heat_map(figure: Any, panel: Any, names: Sequence[str], known: Mapping[tupl
     from matplotlib import colormaps
 
     values = matrix(names, known, 1.0)
-    colours = colormaps["PuOr" if signed else "cividis"].copy()
+    colours = colormaps["PuOr" if signed else "viridis"].copy()
     colours.set_bad(GREY)
     image = panel.imshow(values.numpy(), cmap=colours, vmin=-1 if signed else 0, vmax=1)
     figure.colorbar(image, ax=panel, shrink=0.8)

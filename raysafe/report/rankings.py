@@ -39,6 +39,8 @@ class SweepRanking:
     """A distinct ranking of a sweep. `settings`: those that may decide it, dotted; `shown`: those that tell it from others."""
 
     name: str
+    maker: str
+    """Its selector's name, or that of the file that stood in for it."""
     settings: Mapping[str, Any]
     shown: Mapping[str, Any]
     trials: tuple[str, ...]
@@ -69,7 +71,7 @@ class SweepRankings:
     @cached_property
     def agreements(self) -> list[Agreement]:
         """Of every pair of rankings of the same data."""
-        named = [(ranking.name, ranking.shown, ranking.scored) for ranking in self.rankings]
+        named = [(ranking.name, ranking.maker, ranking.shown, ranking.scored) for ranking in self.rankings]
         return agreements(named, self.percents)
 
     @property
@@ -97,6 +99,7 @@ def read_rankings(folder: Path) -> SweepRankings:
         entry["percents"].add(_percent(config))
     shown = differing([entry["settings"] for entry in found.values()])
     rankings = [_ranking(entry, shown) for entry in found.values()]
+    rankings.sort(key=lambda ranking: [_order(ranking.settings.get(name)) for name in ("selector.name", *shown)])
     return SweepRankings(folder, tuple(_with_own_names(rankings)))
 
 
@@ -152,30 +155,36 @@ def markdown(report: SweepRankings) -> str:
     parts = [f"# Rankings of {report.folder.absolute().name}", _table(lines)]
     if report.agreements:
         first, *rest = agreement_lines(report)
-        parts += ["## Agreement by what differs", _table([first, ["---", *("---:" for _ in first[1:])], *rest])]
+        parts += ["## Agreement by what differs", _table([first, ["---", "---", *("---:" for _ in first[2:])], *rest])]
     parts += report.notes
     pictures = ["scores", "shares", *(["overlap"] if report.agreements else [])]
     return "\n\n".join([*parts, *(f"![{name}]({name}.png)" for name in pictures)]) + "\n"
 
 
 def agreement_lines(report: SweepRankings) -> list[list[str]]:
-    """Mean (and least) agreement of the pairs that differ in the same settings, a head line first."""
+    """Mean (and least) agreement of the pairs of the same selectors that differ in the same settings, a head line first."""
     at = [f"{percent:g}" for percent in report.percents]
-    lines = [["differ in", "pairs", "Spearman, mean", "least", *(f"Jaccard at {p} %, mean" for p in at)]]
-    for differ in dict.fromkeys(pair.differ for pair in report.agreements):
-        pairs = [pair for pair in report.agreements if pair.differ == differ]
+    lines = [["selectors", "differ in", "pairs", "Spearman, mean", "least", *(f"Jaccard at {p} %, mean" for p in at)]]
+    for kind in dict.fromkeys(_kind(pair) for pair in report.agreements):
+        pairs = [pair for pair in report.agreements if _kind(pair) == kind]
         known = [pair.spearman for pair in pairs if pair.spearman is not None]
         values = [_mean(known), min(known, default=None), *(_mean([pair.jaccard[p] for pair in pairs]) for p in at)]
-        lines.append([", ".join(short_names(differ).values()) or "nothing", str(len(pairs)), *map(_number, values)])
+        lines.append([*kind, str(len(pairs)), *map(_number, values)])
     return lines
 
 
+def _kind(pair: Agreement) -> tuple[str, str]:
+    settings = [name for name in pair.differ if name != "selector.name"]
+    return " and ".join(sorted(pair.makers)), ", ".join(short_names(settings).values())
+
+
 def differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Names that take more than one value among those that have them; the sandbox's seed only where it isn't the trial's."""
+    """Names of more than one value among those that have them, seeds last; the sandbox's only where it isn't the trial's."""
     names = dict.fromkeys(name for one in settings for name in one)
     shown = [name for name in names if len({repr(one[name]) for one in settings if name in one}) > 1]
     own_world = all(one.get("sandbox.seed") == one.get("seed") for one in settings)
-    return [name for name in shown if name != "sandbox.seed" or not own_world]
+    shown = [name for name in shown if name != "sandbox.seed" or not own_world]
+    return sorted(shown, key=lambda name: name.endswith("seed"))
 
 
 def dotted(value: Any, prefix: str = "") -> dict[str, Any]:
@@ -209,11 +218,17 @@ def _ranking(entry: Mapping[str, Any], names: Sequence[str]) -> SweepRanking:
     ranking, percents = entry["ranking"], tuple(sorted(percent for percent in entry["percents"] if percent < 100))
     settings = entry["settings"]
     shown = {name: settings[name] for name in names if name in settings}
-    first = settings.get("selector.name") or Path(settings.get("selection.file", entry["trials"][0])).stem
+    first = str(settings.get("selector.name") or Path(settings.get("selection.file", entry["trials"][0])).stem)
     short = short_names([name for name in shown if name not in ("selector.name", "selection.file")])
-    name = " ".join([str(first), *(f"{text}={shown[key]}" for key, text in short.items())])
+    name = " ".join([first, *(f"{text}={shown[key]}" for key, text in short.items())])
     diagnosis = diagnose(ranking, percents=sorted({*PERCENTS, *percents, USUAL_PERCENT}))
-    return SweepRanking(name, settings, shown, tuple(entry["trials"]), percents, Scored.of(ranking), diagnosis)
+    return SweepRanking(name, first, settings, shown, tuple(entry["trials"]), percents, Scored.of(ranking), diagnosis)
+
+
+def _order(value: Any) -> tuple[bool, float, str]:
+    """Numbers by size, then texts."""
+    number = isinstance(value, int | float)
+    return not number, float(value) if number else 0.0, str(value)
 
 
 def _with_own_names(rankings: Sequence[SweepRanking]) -> Iterable[SweepRanking]:
