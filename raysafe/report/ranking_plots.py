@@ -206,8 +206,7 @@ def _heat_map(figure: Any, panel: Any, names: Sequence[str], known: Mapping[tupl
     from matplotlib import colormaps
 
     values = matrix(names, known, 1.0)
-    colours = colormaps["PuOr" if signed else "viridis"].copy()
-    colours.set_bad(GREY)
+    colours = colormaps["PuOr" if signed else "viridis"].with_extremes(bad=GREY)
     image = panel.imshow(values.numpy(), cmap=colours, vmin=-1 if signed else 0, vmax=1)
     figure.colorbar(image, ax=panel, shrink=0.8)
     panel.set_xticks(range(len(names)), names, rotation=60, ha="right", rotation_mode="anchor", fontsize=8)
