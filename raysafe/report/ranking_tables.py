@@ -12,7 +12,8 @@ from raysafe.report.rankings import FOLDER, SweepRankings, agreement_lines
 from raysafe.report.table import NONE
 from raysafe.selection.diagnostics import Distribution
 
-_COLUMNS = ("count", "mean", "std", "min", "q5", "q25", "q50", "q75", "q95", "max")
+_COLUMNS = {"rows": "count", "mean": "mean", "min": "min", "5 %": "q5", "median": "q50", "95 %": "q95", "max": "max"}
+"""Of the terminal's table, which has room for some figures only; the file has all."""
 
 
 def print_diagnosis(told: Diagnosis, console: Console) -> None:
@@ -29,9 +30,9 @@ def print_diagnosis(told: Diagnosis, console: Console) -> None:
 
 
 def shares_table(told: Diagnosis) -> Table:
-    """Over p: unsafe share among the kept rows, planted rows left out."""
+    """Over p: unsafe share among the kept rows, share of the planted rows that are left out."""
     table = _table("p in %", *(told.unsafe_share or told.planted_recall))
-    for name, values in (("unsafe share of the kept", told.unsafe_share), ("planted rows left out", told.planted_recall)):
+    for name, values in (("unsafe kept", told.unsafe_share), ("planted found", told.planted_recall)):
         if values:
             table.add_row(name, *map(_share, values.values()))
     return table
@@ -42,7 +43,7 @@ def scores_table(told: Diagnosis) -> Table:
     table = _table("scores of", *_COLUMNS)
     for by, groups in told.scores.items():
         for name, scores in groups.items():
-            table.add_row(escape(f"{by} {name}"), *_distribution(scores))
+            table.add_row(escape(f"{by}: {name}"), *_distribution(scores))
         table.add_section()
     return table
 
@@ -66,15 +67,15 @@ def print_rankings(report: SweepRankings, console: Console) -> None:
 def _table(*columns: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     for place, column in enumerate(columns):
-        table.add_column(column, justify="left" if place == 0 else "right")
+        table.add_column(column, justify="left" if place == 0 else "right", no_wrap=place > 0 and " " not in column.strip())
     return table
 
 
 def _distribution(scores: Distribution | None) -> Sequence[str]:
     if scores is None:
         return [NONE] * len(_COLUMNS)
-    return [str(scores.count), *(f"{getattr(scores, name):.4g}" for name in _COLUMNS[1:])]
+    return [f"{getattr(scores, name):.3g}" if name != "count" else str(scores.count) for name in _COLUMNS.values()]
 
 
 def _share(value: float | None) -> str:
-    return NONE if value is None else f"{value:.3f}"
+    return NONE if value is None else f"{value:.3f}".removeprefix("0") if value < 1 else f"{value:.2f}"

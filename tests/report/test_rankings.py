@@ -152,7 +152,7 @@ def printed(print_it, told):
 def test_the_terminal_is_told_of_one_ranking(folder):
     said = printed(print_diagnosis, read_rankings(folder).rankings[1].diagnosis)
     assert "20 rows, 5 of them unsafe; 0 dropped, 3 planted" in said
-    assert "unsafe share of the kept" in said and "planted rows left out" in said and "label safe" in said
+    assert "unsafe kept" in said and "planted found" in said and "label: safe" in said
 
 
 def test_the_terminal_is_told_how_rankings_agree(folder):
