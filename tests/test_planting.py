@@ -47,7 +47,7 @@ def test_planted_rows_follow_ds_own_and_are_labelled():
 def test_they_are_drawn_without_replacement_by_the_seed():
     drawn = [tuple(row.response for row in planted_rows(TRIPLES, 5, seed, 0)) for seed in range(4)]
     assert len(set(drawn)) > 1 and all(len(set(rows)) == 5 for rows in drawn)
-    assert set(row.response for row in planted_rows(TRIPLES, 3, 0, 0)) < set(drawn[0])
+    assert {row.response for row in planted_rows(TRIPLES, 3, 0, 0)} < set(drawn[0])
 
 
 def test_a_prefix_that_the_data_gives_belongs_to_the_harmful_answer():
@@ -136,7 +136,8 @@ def test_a_selector_that_keeps_all_keeps_no_planted_row(model_folder, store, tmp
 
 
 def test_seal_ranks_planted_rows_and_its_labels_stay_ds_own(model_folder, store):
-    trial = trial_of(model_folder, selector={"name": "seal", "epochs": 1, "batch_size": 8, "safe_batch_size": 8, "model_lr": 1e-3})
+    selector = {"name": "seal", "epochs": 1, "batch_size": 8, "safe_batch_size": 8, "model_lr": 1e-3}
+    trial = trial_of(model_folder, selector=selector)
     (artifact,) = here(store)([stage_of(trial, store)])
     told = Diagnosis.load(artifact.folder / DIAGNOSTICS)
     assert told.auc is not None and told.planted == 3 and told.planted_recall["80"] is not None

@@ -69,13 +69,16 @@ def draw_shares(path: Path, rankings: Sequence["SweepRanking"]) -> None:
 
 
 def draw_overlap(path: Path, rankings: Sequence["SweepRanking"], pairs: Sequence[Agreement]) -> None:
-    """Heat maps of rank correlation and of the overlap at every p of the sweep."""
-    names = [ranking.name for ranking in rankings if any(ranking.name in (pair.first, pair.second) for pair in pairs)]
+    """Heat maps of rank correlation and of the overlap at the sweep's first two p's, rankings of the same data side by side."""
+    compared = [ranking for ranking in rankings if any(ranking.name in (pair.first, pair.second) for pair in pairs)]
+    data = list(dict.fromkeys(ranking.scored.fingerprint for ranking in compared))
+    names = [ranking.name for ranking in sorted(compared, key=lambda ranking: data.index(ranking.scored.fingerprint))]
     shown = names[:MOST_NAMES]
     maps: dict[str, Callable[[Agreement], float | None]] = {"Rank correlation (Spearman)": lambda pair: pair.spearman}
     for percent in list(pairs[0].jaccard)[:2]:
         maps[f"Kept rows at p = {percent} % (Jaccard)"] = lambda pair, percent=percent: pair.jaccard[percent]  # type: ignore[misc]
-    side = max(3.4, 0.42 * len(shown) + 1.0)
+    side = 0.42 * len(shown) + 1.0 if len(shown) <= MOST_NUMBERS else 0.2 * len(shown) + 3.0
+    side = max(3.4, side)
     figure = _figure((side + 0.9) * len(maps) + 2.2, side + 2.3)
     panels = figure.subplots(1, len(maps), squeeze=False, sharey=True)[0]
     for panel, (title, value) in zip(panels, maps.items(), strict=True):

@@ -2,10 +2,12 @@
 
 from types import SimpleNamespace
 
+import pytest
 import tiny
 
 from raysafe.artifacts import Store, write_json
 from raysafe.cluster.desk import Event, JobState
+from raysafe.cluster.record import Recorder
 from raysafe.cluster.tracked import TrackedRuns
 from raysafe.data.diagnosis import DIAGNOSTICS, diagnose
 from raysafe.data.manifest import Ranking
@@ -45,6 +47,14 @@ def finished(name, file=None):
 def test_a_rankings_picture_goes_to_its_stage_once(tmp_path):
     runs, picture = ended_stage(tmp_path, []), tmp_path / "seal.png"
     picture.write_bytes(b"png")
-    runs.rankings([finished("a"), finished("b"), finished("c", "kept.parquet")], {name: picture for name in "abc"})
+    runs.rankings([finished("a"), finished("b"), finished("c", "kept.parquet")], dict.fromkeys("abc", picture))
     (run,) = runs.tracker.runs.values()
     assert run.artifacts.count("seal.png") == 1
+
+
+def test_a_broken_selection_costs_the_comparison_and_not_the_record(tmp_path):
+    (tmp_path / "trials" / "000").mkdir(parents=True)
+    (tmp_path / "trials" / "000" / "selection.parquet").write_text("broken")
+    recorder = Recorder(SimpleNamespace(folder=tmp_path, trials=[], groups=SimpleNamespace(store=None)), MemoryTracker(), None)
+    with pytest.warns(UserWarning, match="`raysafe report` tries it again"):
+        recorder._compare_rankings()
