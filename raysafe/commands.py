@@ -15,12 +15,22 @@ from raysafe.errors import ConfigError
 from raysafe.evaluation.metrics import rates_of
 from raysafe.inputs import model_ref
 from raysafe.plan import dry_run
+from raysafe.report.ranking_tables import print_diagnosis, print_rankings
+from raysafe.report.rankings import read_rankings, write_rankings
 from raysafe.report.scores import score_table
 from raysafe.report.table import print_report
 from raysafe.stages import EvaluateStage
 from raysafe.tracking.mlflow import store_uri
 from raysafe.tracking.ui import serve
-from raysafe.trial import base_model, evaluation_plan, rank_stage, ranking_model, reference_stage, run_trial
+from raysafe.trial import (
+    base_model,
+    diagnosis_of,
+    evaluation_plan,
+    rank_stage,
+    ranking_model,
+    reference_stage,
+    run_trial,
+)
 from raysafe.trial import select as select_rows
 
 
@@ -41,6 +51,7 @@ def sweep(arguments: Namespace) -> int:
         return 0
     result = run_sweep(config, options)
     print_report(result.folder, console)
+    print_rankings(read_rankings(result.folder), console)
     storage = f" --storage {options.storage}" if arguments.storage else ""
     tracking = f" --tracking-uri {options.tracking_uri}" if options.tracking_uri else storage
     console.print(f"\nresults   {result.folder}\ncompare   {program()} ui{tracking}", highlight=False, soft_wrap=True)
@@ -105,7 +116,8 @@ def select(arguments: Namespace) -> int:
         (ranking,) = launch([rank_stage(one, task.inputs, ranking_model(one, task.inputs, model, launch))])
     selection = select_rows(one, ranking)
     selection.save(arguments.out)
-    print(f"{len(selection.rows)} of {len(selection.table)} rows selected{_unsafe(selection.unsafe_share)}: {arguments.out}")
+    print_diagnosis(diagnosis_of(one, ranking), Console())
+    print(f"{len(selection.rows)} of {selection.total} rows selected{_unsafe(selection.unsafe_share)}: {arguments.out}")
     return 0
 
 
@@ -127,7 +139,11 @@ def evaluate(arguments: Namespace) -> int:
 
 def report(arguments: Namespace) -> int:
     """`raysafe report`."""
-    print_report(arguments.folder, Console())
+    console = Console()
+    print_report(arguments.folder, console)
+    rankings = read_rankings(arguments.folder)
+    write_rankings(rankings)
+    print_rankings(rankings, console)
     return 0
 
 

@@ -257,6 +257,8 @@ def _impossible(trial: TrialConfig, workers: int) -> Iterable[str]:
             f"`selection.model`: got {trial.selection.model.path!r} with selector `{trial.selector.name}`, which uses no model; "
             f"leave it out or take one of {takes}"
         )
+    if trial.data.align is None and trial.data.plant:
+        yield f"`data.plant`: got {trial.data.plant}, but it takes 0 without `data.align`, whose harmful answers are planted"
     if trial.selector.keeps_all and trial.percent != 100:
         yield (
             f"`selection.percent`: got {trial.percent:g} with selector `{trial.selector.name}`, which keeps all rows; "

@@ -141,6 +141,8 @@ def _check_rows(trial: TrialConfig, inputs: TrialInputs) -> None:
         Selection.load(Path(trial.selection.file)).apply(inputs.finetune.examples())
     if inputs.safe is not None:
         _check_safeinstr(trial.selection.safeinstr, inputs.safe)
+    if trial.data.plant and inputs.align is not None:
+        _check_plant(trial.data.plant, inputs.align)
     key = fingerprint([inputs.finetune, inputs.safe, inputs.align, inputs.suites, trial.evaluation.attacks])
     if key in _checked:
         return
@@ -159,6 +161,12 @@ def _check_safeinstr(count: int, safe: DataRef) -> None:
     rows = len(safe.examples()) if count else 0
     if count > rows:
         raise ConfigError(f"`selection.safeinstr`: got {count}, but `data.safe` has {rows} rows ({safe.path}).")
+
+
+def _check_plant(count: int, align: DataRef) -> None:
+    rows = len(align.triples())
+    if count > rows:
+        raise ConfigError(f"`data.plant`: got {count}, but it takes at most the {rows} rows of `data.align` ({align.path}).")
 
 
 def _check_suites(trial: TrialConfig, suites: Mapping[str, list[EvalPrompt]]) -> None:

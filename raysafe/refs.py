@@ -1,5 +1,7 @@
 """What stages depend on: references to a model, a data file and tokenized alignment rows, each with what identifies it."""
 
+import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -7,7 +9,7 @@ from raysafe.artifacts import OFF_KEY
 from raysafe.data.batches import shuffled
 from raysafe.data.chat import ChatFormat, load_chat_format
 from raysafe.data.loading import load_eval_prompts, load_examples, load_triples
-from raysafe.data.records import EvalPrompt, Example, Triple, dataset_fingerprint
+from raysafe.data.records import EvalPrompt, Example, Identity, Triple, dataset_fingerprint
 from raysafe.data.tokens import TokenPair, encode_triples
 from raysafe.errors import DataError, StageError
 from raysafe.settings import Prefix
@@ -37,6 +39,10 @@ class DataRef:
     def examples(self) -> list[Example]:
         """Its rows; refused if they are no longer what was fingerprinted."""
         return self._same(load_examples(self.path))
+
+    def ranked(self) -> list[Example]:
+        """What a selector is to rank: its rows, and behind them those planted among them."""
+        return self.examples()
 
     def triples(self) -> list[Triple]:
         """Its rows as alignment triples."""
@@ -68,6 +74,40 @@ class Admixture:
 def drawn(rows: int, count: int, seed: int) -> tuple[int, ...]:
     """`count` of the row indices 0..rows-1 without replacement, in order; a seed's smaller draws are part of its larger ones."""
     return tuple(sorted(shuffled(rows, seed, "safeinstr", 0)[:count]))
+
+
+@dataclass(frozen=True)
+class PlantedRef(DataRef):
+    """Fine-tuning rows with known-bad ones planted behind them: still that file and that fingerprint, but ranked with company.
+
+    A class of its own, so that the keys of stages without planted rows stay as they are.
+    """
+
+    align: DataRef = field(kw_only=True)
+    """Where the planted rows come from."""
+    count: int = field(kw_only=True)
+    seed: int = field(kw_only=True)
+
+    def ranked(self) -> list[Example]:
+        """D's rows, then the planted ones."""
+        rows = self.examples()
+        return [*rows, *planted_rows(self.align.triples(), self.count, self.seed, len(rows))]
+
+
+def planted_rows(triples: Sequence[Triple], count: int, seed: int, first: int) -> list[Example]:
+    """Prompt and harmful answer of `count` triples, drawn without replacement, as rows of index `first`, `first` + 1, ...
+
+    One seed's draws contain each other: those of a smaller count are among those of a larger.
+    """
+    order = list(range(len(triples)))
+    random.Random(f"plant {seed}").shuffle(order)
+    drawn = [triples[place] for place in sorted(order[:count])]
+    return [
+        Example(
+            Identity(row.identity.source, first + number), row.prompt, (row.prefix or "") + row.harmful, unsafe=True, planted=True
+        )
+        for number, row in enumerate(drawn)
+    ]
 
 
 @dataclass(frozen=True)

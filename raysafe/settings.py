@@ -65,9 +65,13 @@ class DataSettings:
     max_length: int = 512
     """Tokens of prompt and answer together; longer answers are cut."""
     prefix: Prefix = field(default_factory=Prefix)
+    plant: int = 0
+    """So many known-bad rows (prompts of `align` with their harmful answers) are ranked with D, to see whether the ranking
+    finds them; they are never kept and never trained on."""
 
     def __post_init__(self) -> None:
         require(self.max_length > 1, "max_length > 1", self.max_length)
+        require(self.plant >= 0, "plant >= 0", self.plant)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from raysafe.artifacts import OFF_KEY, write_json
 from raysafe.data.chat import ChatFormat
+from raysafe.data.diagnosis import DIAGNOSTICS, diagnose, groups_of
 from raysafe.data.manifest import Ranking, Selection
 from raysafe.data.records import EvalPrompt
 from raysafe.data.tokens import TokenRow, encode_examples
@@ -29,7 +30,6 @@ from raysafe.objectives import Objective
 from raysafe.refs import Admixture, Alignment, DataRef, ModelRef
 from raysafe.sandbox.world import World
 from raysafe.scoring import SCORERS, Pool, RankInputs, frozen_log_probs, frozen_policy
-from raysafe.selection.diagnostics import auc
 from raysafe.settings import EvaluationSettings, Lora, TrainingSettings
 from raysafe.training.checkpoints import plain_model, save_checkpoint, update
 from raysafe.training.context import Context
@@ -80,26 +80,27 @@ class BaseStage:
 
 @dataclass(frozen=True)
 class RankStage(RankInputs):
-    """Scores of the fine-tuning rows by a selector: `ranking.parquet`."""
+    """Scores of the fine-tuning rows by a selector: `ranking.parquet`, and how good they are: `diagnostics.json`."""
 
     kind: ClassVar[str] = "rank"
     label: ClassVar[str] = "rank"
     shared: ClassVar[bool] = True
 
     def run(self, context: Context, folder: Path, workspace: Path) -> dict[str, Any]:
-        rows, chat = self.finetune.examples(), self.model.chat()
+        rows, chat = self.finetune.ranked(), self.model.chat()
         kept, dropped = encode_examples(rows, chat, self.max_length)
         if not kept:
             raise StageError(f"{self.finetune.path}: no row is usable: {dropped[0].reason}.")
-        labels = [row.unsafe for row in rows]
+        labels = [None if row.planted else row.unsafe for row in rows]  # planted rows count in no AUC of D's, nor an epoch's
         unsafe_N = None if None in labels else torch.tensor(labels, dtype=torch.bool)
         scores_N, left_out = SCORERS[self.selector.scored_by](self, Pool(rows, kept, unsafe_N, chat), context, workspace)
         reasons = {row.index: row.reason for row in dropped} | left_out
+        ranking = Ranking.of(rows, scores_N.tolist(), reasons)
+        diagnosis = diagnose(ranking, groups_of(rows))
         if context.rank == 0:
-            Ranking.of(rows, scores_N.tolist(), reasons).save(folder / "ranking.parquet")
-        eligible = [row.index for row in kept if row.index not in left_out]
-        score = auc(scores_N[eligible], unsafe_N[eligible]) if unsafe_N is not None else None
-        return {"rows": len(rows), "dropped": len(reasons), "auc": score}
+            ranking.save(folder / "ranking.parquet")
+            write_json(folder / DIAGNOSTICS, diagnosis)
+        return diagnosis.main()
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,13 @@ from pathlib import Path
 
 from raysafe.artifacts import Artifact, Store, fingerprint
 from raysafe.config import TrialConfig
+from raysafe.data.diagnosis import DIAGNOSTICS, Diagnosis, Scored, diagnose
 from raysafe.data.manifest import Ranking, Selection, keep_top, save_rows
 from raysafe.evaluation.metrics import Rate, rates_of
 from raysafe.inputs import TrialInputs, find_inputs
 from raysafe.making import make
 from raysafe.objectives.dpo import Dpo
-from raysafe.refs import Admixture, Alignment, ModelRef, drawn
+from raysafe.refs import Admixture, Alignment, DataRef, ModelRef, PlantedRef, drawn
 from raysafe.selection import Seal
 from raysafe.settings import Prefix
 from raysafe.stages import BaseStage, EvaluateStage, EvaluationPlan, LogProbsStage, RankStage, Stage, TrainStage
@@ -32,7 +33,8 @@ Launch = Callable[[Sequence[Stage]], list[Artifact]]
 @dataclass(frozen=True)
 class TrialResult:
     """What is recorded of a trial. `unsafe_selected`: share of unsafe rows among the kept ones, `ranking_auc`: P(a safe row
-    ranks above an unsafe one), both where labels are known; `safeinstr_rows`: trusted rows trained on beside the selected."""
+    ranks above an unsafe one), both where labels are known; `safeinstr_rows`: trusted rows trained on beside the selected;
+    `planted_recall`: share of the planted rows outside the top p %."""
 
     metrics: dict[str, Rate]
     selected_rows: int
@@ -40,6 +42,7 @@ class TrialResult:
     ranking_auc: float | None
     checkpoint: Artifact
     safeinstr_rows: int = 0
+    planted_recall: float | None = None
 
 
 def run_trial(
@@ -72,6 +75,7 @@ def run_trial(
         ranking.result["auc"],
         checkpoint,
         len(admixed.rows) if admixed else 0,
+        recall_of(trial, ranking),
     )
 
 
@@ -111,7 +115,17 @@ def rank_stage(trial: TrialConfig, inputs: TrialInputs, ranker: ModelRef) -> Ran
     seal = trial.selector if isinstance(trial.selector, Seal) else None
     engine = engine_settings(seal, trial.training) if seal else None
     lora = (trial.selection.model or trial.model).lora
-    return RankStage(ranker, lora, trial.selector, engine, inputs.finetune, inputs.safe, trial.data.max_length, trial.seed)
+    finetune = ranked_data(trial, inputs)
+    return RankStage(ranker, lora, trial.selector, engine, finetune, inputs.safe, trial.data.max_length, trial.seed)
+
+
+def ranked_data(trial: TrialConfig, inputs: TrialInputs) -> DataRef:
+    """D, with known-bad rows planted in it where the trial wants them."""
+    if not trial.data.plant:
+        return inputs.finetune
+    assert inputs.align is not None  # checked with the configuration
+    d = inputs.finetune
+    return PlantedRef(d.fingerprint, d.path, d.harmful_path, align=inputs.align, count=trial.data.plant, seed=trial.seed)
 
 
 def alignment_of(trial: TrialConfig, inputs: TrialInputs, prefixed: bool) -> Alignment:
@@ -158,11 +172,27 @@ def frozen_proxy(
 
 def select(trial: TrialConfig, ranking: Artifact) -> Selection:
     """The top p % of the ranking, or what `selection.file` holds."""
-    if trial.selection.file is None:
-        return keep_top(Ranking.load(ranking.folder / "ranking.parquet"), trial.percent)
-    if trial.selection.percent is None:
+    if trial.selection.file is not None and trial.selection.percent is None:
         return Selection.load(Path(trial.selection.file))
-    return keep_top(Ranking.load(Path(trial.selection.file)), trial.percent)
+    return keep_top(chosen_ranking(trial, ranking), trial.percent)
+
+
+def chosen_ranking(trial: TrialConfig, ranking: Artifact) -> Ranking:
+    """The scores that are selected by: the stage's, or those in `selection.file`."""
+    return Ranking.load(Path(trial.selection.file) if trial.selection.file else ranking.folder / "ranking.parquet")
+
+
+def diagnosis_of(trial: TrialConfig, ranking: Artifact) -> Diagnosis:
+    """What is told of the ranking that is selected by."""
+    told = ranking.folder / DIAGNOSTICS
+    return Diagnosis.load(told) if trial.selection.file is None and told.exists() else diagnose(chosen_ranking(trial, ranking))
+
+
+def recall_of(trial: TrialConfig, ranking: Artifact) -> float | None:
+    """Recall of the planted rows at the trial's p; None where none is in the ranking that is selected by."""
+    if trial.selection.file is not None and trial.selection.percent is None:
+        return None  # a selection as it is: there is no p to speak of
+    return Scored.of(chosen_ranking(trial, ranking)).planted_recall(trial.percent)
 
 
 def admixture(trial: TrialConfig, inputs: TrialInputs) -> Admixture | None:

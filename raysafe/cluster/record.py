@@ -6,6 +6,7 @@ Tune's snapshots.
 
 import threading
 import time
+import warnings
 from collections.abc import Sequence
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -22,6 +23,7 @@ from raysafe.cluster.tuning import TrialTask
 from raysafe.config import SweepConfig
 from raysafe.evaluation.metrics import flat_rates, rates_of
 from raysafe.report.live import LiveTable
+from raysafe.report.rankings import read_rankings, write_rankings
 from raysafe.report.summary import SUMMARY, TrialRow, write_summary
 from raysafe.report.table import BASE, base_rows
 from raysafe.tracking.base import EndStatus, Tracker
@@ -194,7 +196,15 @@ class Recorder:
         for trial in record.trials:
             if trial.run and not trial.ended:
                 runs.tracker.end(trial.run, "INTERRUPTED")
+        if record.status() != "INTERRUPTED":
+            self._compare_rankings()
         runs.end_sweep(record.status(), record.folder)
+
+    def _compare_rankings(self) -> None:
+        try:
+            self.runs.rankings(self.record.trials, write_rankings(read_rankings(self.record.folder)))
+        except Exception as problem:  # an extra, which must not cost the record of a finished sweep
+            warnings.warn(f"The rankings could not be compared ({problem}); `raysafe report` tries it again.", stacklevel=2)
 
     def _step(self) -> None:
         self.record.poll(self.runs)

@@ -1,19 +1,24 @@
 """The sweep's runs in the tracker: a parent, one run a trial, one a shared stage; rows as they come, and backfilled."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from raysafe.artifacts import Store, plain, write_text
 from raysafe.cluster.desk import Event, JobState
 from raysafe.cluster.trial_record import TrialRecord
+from raysafe.data.diagnosis import DIAGNOSTICS, Diagnosis
 from raysafe.inputs import TrialInputs
 from raysafe.making import History
+from raysafe.report.rankings import FOLDER as RANKINGS
+from raysafe.report.rankings import dotted
 from raysafe.report.summary import SUMMARY
 from raysafe.tracking.base import DatasetSpec, EndStatus, RunSpec, Tracker
+
+COUNTS = ("selected_rows", "safeinstr_rows", "unsafe_selected", "ranking_auc", "planted_recall")
+"""What is recorded of a trial's selection."""
 
 
 @dataclass
@@ -36,7 +41,21 @@ class TrackedRuns:
         """End the parent, with the summary in it."""
         if (folder / SUMMARY).exists():
             self.tracker.artifact(self.parent, folder / SUMMARY)
+        if (folder / RANKINGS).exists():
+            self.tracker.artifact(self.parent, folder / RANKINGS, RANKINGS)
         self.tracker.end(self.parent, status)
+
+    def rankings(self, trials: Iterable[TrialRecord], pictures: Mapping[str, Path]) -> None:
+        """Keep each ranking's picture, given by trial, in the run of the stage that made it."""
+        made = {id: pictures[trial.plan.name] for trial in trials for id in self._rank_runs(trial) if trial.plan.name in pictures}
+        for id, picture in made.items():
+            self.tracker.artifact(self.stages[id], picture)
+
+    def _rank_runs(self, trial: TrialRecord) -> list[str]:
+        if trial.plan.config.selection.file is not None:
+            return []  # what was selected by is not what the stage made
+        ids = [self.store.artifact(kind, key).id for _, _, kind, key in trial.result.get("used", []) if kind == "rank"]
+        return [id for id in ids if id in self.stages]
 
     def start_trial(self, trial: TrialRecord, inputs: TrialInputs) -> None:
         """The trial's run, with its settings, its configuration and what it reads."""
@@ -54,8 +73,7 @@ class TrackedRuns:
             self._backfill(trial, label, shared, kind, key)
         if "metrics" in trial.result:
             final = {f"eval/{name}": value for name, value in trial.metrics().items()}
-            names = ("selected_rows", "safeinstr_rows", "unsafe_selected", "ranking_auc")
-            counts = {name: trial.result.get(name) for name in names}
+            counts = {name: trial.result.get(name) for name in COUNTS}
             final |= {name: float(value) for name, value in counts.items() if value is not None}
             self.tracker.log(trial.run, trial.step, final)
         for name in ("selection.parquet", "safeinstr.parquet"):
@@ -102,8 +120,12 @@ class TrackedRuns:
         return self.stages[job]
 
     def _end_stage(self, job: str, label: str) -> None:
-        folder = self.store.by_id(job).folder
-        for name in ("manifest.json", "ranking.parquet", "scores.json"):
+        artifact = self.store.by_id(job)
+        folder = artifact.folder
+        if (folder / DIAGNOSTICS).exists():  # at the last step, where a trained selector has its last row
+            step = max((step for step, _ in History.of(artifact)), default=0)
+            self.tracker.log(self._stage(job, label), step, Diagnosis.load(folder / DIAGNOSTICS).metrics())
+        for name in ("manifest.json", "ranking.parquet", DIAGNOSTICS, "scores.json"):
             if (folder / name).exists():
                 self.tracker.artifact(self._stage(job, label), folder / name)
         self.tracker.end(self._stage(job, label), "FINISHED")
@@ -112,10 +134,3 @@ class TrackedRuns:
 def named(metrics: Mapping[str, float], label: str) -> dict[str, float]:
     """Metrics under `LABEL/...` where they bring no such name themselves, so that MLflow groups them."""
     return {name if "/" in name else f"{label}/{name}": value for name, value in metrics.items()}
-
-
-def dotted(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested plain values as dotted keys; lists stay values."""
-    if not isinstance(value, Mapping):
-        return {prefix: value}
-    return {k: v for name, item in value.items() for k, v in dotted(item, f"{prefix}.{name}" if prefix else str(name)).items()}

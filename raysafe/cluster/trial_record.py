@@ -58,6 +58,7 @@ class TrialRecord:
             selected_rows=self.result.get("selected_rows"),
             unsafe_selected=self.result.get("unsafe_selected"),
             ranking_auc=self.result.get("ranking_auc"),
+            planted_recall=self.result.get("planted_recall"),
             epochs=self.epoch,
             wall_s=round(self.seconds, 2),
             error=self.error.partition("\n")[0],

@@ -58,6 +58,7 @@ def tune_trial(config: Mapping[str, Any], tasks: Sequence[TrialTask], groups: Gr
                 "unsafe_selected": result.unsafe_selected,
                 "ranking_auc": result.ranking_auc,
                 "safeinstr_rows": result.safeinstr_rows,
+                "planted_recall": result.planted_recall,
                 "used": launch.used,
             },
         )

@@ -70,7 +70,7 @@ def _rows(path: Path, read: Callable[[Identity, Record, str], T]) -> Iterator[T]
 
 def _example(identity: Identity, record: Record, place: str) -> Example:
     prompt, response = prompt_and_answer(record, place)
-    return Example(identity, prompt, response, _kind(record, place), _unsafe(record, place))
+    return Example(identity, prompt, response, _kind(record, place), _unsafe(record, place), _origin(record))
 
 
 def _triple(identity: Identity, record: Record, place: str) -> Triple:
@@ -99,6 +99,12 @@ def _optional(record: Record, key: str, place: str) -> str | None:
 
 def _kind(record: Record, place: str) -> str | None:
     return _optional(record, "kind", place)
+
+
+def _origin(record: Record) -> str | None:
+    """The row's own `source`, which is many things in public data: only a text is taken for a name."""
+    source = record.get("source")
+    return source if isinstance(source, str) and source else None
 
 
 def _unsafe(record: Record, place: str) -> bool | None:

@@ -12,32 +12,38 @@ from raysafe.errors import DataError
 from raysafe.selection import ranks, top_percent
 
 COLUMNS = ("row", "content_hash", "score", "rank", "selected", "reason")
+PLANTED = "planted"
+"""Why a planted row is not kept, however high it ranks."""
 _BELOW = "below the top "
 
 
 @dataclass(frozen=True)
 class Ranking:
     """Scores of D's rows, one of each a row of the unfiltered data: `reasons` say why a row can't be used, or are empty;
-    `unsafe` are the labels, None where unknown."""
+    `unsafe` are the labels, None where unknown. Behind D's own rows come those that were planted, if any were; the
+    fingerprint is that of D's own."""
 
     fingerprint: str
     content_hashes: tuple[str, ...]
     scores: tuple[float, ...]
     reasons: tuple[str, ...]
     unsafe: tuple[bool | None, ...]
+    planted: tuple[bool, ...]
 
     @classmethod
     def of(cls, rows: Sequence[Example], scores: Sequence[float], reasons: dict[int, str]) -> "Ranking":
         """The ranking of some rows; `reasons` by row index."""
         hashes = tuple(row.content_hash for row in rows)
         why = tuple(reasons.get(row.identity.index, "") for row in rows)
-        return cls(dataset_fingerprint(rows), hashes, tuple(scores), why, tuple(row.unsafe for row in rows))
+        labels, planted = tuple(row.unsafe for row in rows), tuple(row.planted for row in rows)
+        own = dataset_fingerprint(row for row in rows if not row.planted)
+        return cls(own, hashes, tuple(scores), why, labels, planted)
 
     def save(self, path: Path) -> None:
         """As parquet, with the data's fingerprint in it."""
         columns = {"content_hash": self.content_hashes, "score": self.scores, "reason": self.reasons}
-        unsafe = pd.array(list(self.unsafe), dtype="boolean")
-        _write(pd.DataFrame({**columns, "unsafe": unsafe}), path, self.fingerprint)
+        labels = {"unsafe": pd.array(list(self.unsafe), dtype="boolean"), "planted": self.planted}
+        _write(pd.DataFrame({**columns, **labels}), path, self.fingerprint)
 
     @classmethod
     def load(cls, path: Path) -> "Ranking":
@@ -45,8 +51,9 @@ class Ranking:
         frame, fingerprint = _read(path, ("content_hash", "score", "reason"))
         unsafe = frame["unsafe"] if "unsafe" in frame else [None] * len(frame)
         labels = tuple(None if pd.isna(label) else bool(label) for label in unsafe)
-        reasons = tuple("" if reason.startswith(_BELOW) else reason for reason in frame["reason"])
-        return cls(fingerprint, tuple(frame["content_hash"]), tuple(frame["score"]), reasons, labels)
+        reasons = tuple("" if reason.startswith(_BELOW) or reason == PLANTED else reason for reason in frame["reason"])
+        planted = tuple(map(bool, frame["planted"])) if "planted" in frame else (False,) * len(frame)
+        return cls(fingerprint, tuple(frame["content_hash"]), tuple(frame["score"]), reasons, labels, planted)
 
 
 @dataclass(frozen=True)
@@ -68,6 +75,11 @@ class Selection:
         return cls(fingerprint, tuple(table.loc[table["selected"], "row"].tolist()), table)
 
     @property
+    def total(self) -> int:
+        """Number of D's own rows, kept or not."""
+        return len(self.table) - (int(self.table["planted"].sum()) if "planted" in self.table else 0)
+
+    @property
     def unsafe_share(self) -> float | None:
         """Share of unsafe rows among the kept ones; None where a label is missing or no row is kept."""
         labels = self.table.loc[self.table["selected"], "unsafe"] if "unsafe" in self.table else pd.Series([None])
@@ -78,20 +90,26 @@ class Selection:
         if dataset_fingerprint(rows) != self.fingerprint:
             source = rows[0].identity.source if rows else "an empty dataset"
             raise DataError(
-                f"the selection was made on data with fingerprint {self.fingerprint} ({len(self.table)} rows), but {source} "
+                f"the selection was made on data with fingerprint {self.fingerprint} ({self.total} rows), but {source} "
                 f"has fingerprint {dataset_fingerprint(rows)} ({len(rows)} rows); rank and select on this data instead."
             )
         return [rows[place] for place in self.rows]
 
 
 def keep_top(ranking: Ranking, percent: float) -> Selection:
-    """The ceil(percent * N / 100) rows of largest score, ties by row index; unusable rows are never kept."""
+    """The ceil(percent * N / 100) of D's N own rows of largest score, ties by row index; unusable rows are never kept.
+
+    Planted rows are not counted in N and never kept, so that with them the same rows of D are kept as by its own scores alone;
+    their `rank` is that among all rows.
+    """
     scores_N = torch.tensor(ranking.scores, dtype=torch.float64)
     eligible_N = torch.tensor([not reason for reason in ranking.reasons])
-    kept_N = top_percent(scores_N, percent, eligible_N)
+    own_N = ~torch.tensor(ranking.planted)
+    kept_N = torch.zeros_like(own_N)
+    kept_N[own_N] = top_percent(scores_N[own_N], percent, eligible_N[own_N])
     reasons = [
-        reason or ("" if kept else f"{_BELOW}{percent:g} %")
-        for reason, kept in zip(ranking.reasons, kept_N.tolist(), strict=True)
+        reason or (PLANTED if planted else "" if kept else f"{_BELOW}{percent:g} %")
+        for reason, planted, kept in zip(ranking.reasons, ranking.planted, kept_N.tolist(), strict=True)
     ]
     table = pd.DataFrame(
         {
@@ -102,6 +120,7 @@ def keep_top(ranking: Ranking, percent: float) -> Selection:
             "selected": kept_N.numpy(),
             "reason": reasons,
             "unsafe": pd.array(list(ranking.unsafe), dtype="boolean"),
+            "planted": ranking.planted,
         }
     )
     return Selection(ranking.fingerprint, tuple(kept_N.nonzero().flatten().tolist()), table)

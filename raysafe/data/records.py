@@ -30,13 +30,18 @@ class Identity:
 
 @dataclass(frozen=True)
 class Example:
-    """A prompt (which ends with a user turn) and its answer. `unsafe` and `kind` are labels, where known."""
+    """A prompt (which ends with a user turn) and its answer. `unsafe` and `kind` are labels, where known.
+
+    origin: the row's own `source` field, where a file mixes several. planted: a known-bad row that `data.plant` put in.
+    """
 
     identity: Identity
     prompt: Conversation
     response: str
     kind: str | None = None
     unsafe: bool | None = None
+    origin: str | None = None
+    planted: bool = False
 
     @property
     def content_hash(self) -> str:

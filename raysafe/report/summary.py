@@ -18,7 +18,7 @@ _FIRST = ("trial", "status", "seed")
 _BEFORE_SUITES = ("win_rate", "win_rate_low", "win_rate_high", "safety_score", "safety_score_low", "safety_score_high")
 _SUITES = ("asr_direct", "asr_prefill")
 _AFTER_SUITES = ("over_refusal", "utility", "new_tasks")
-_LAST = ("selected_rows", "unsafe_selected", "ranking_auc", "epochs", "wall_s", "error")
+_LAST = ("selected_rows", "unsafe_selected", "ranking_auc", "planted_recall", "epochs", "wall_s", "error")
 _SUITE = re.compile(r"asr_(?!.*_(low|high|n|\d+)$)")
 """Not an interval's end or n, and not a variant such as `asr_prefill_5`."""
 
@@ -40,6 +40,8 @@ class TrialRow:
     """Share of unsafe rows among the kept ones, in [0, 1], where labels are known."""
     ranking_auc: float | None = None
     """P(a safe row ranks above an unsafe one), in [0, 1], where labels are known."""
+    planted_recall: float | None = None
+    """Share of the planted rows outside the top p % of the ranking, in [0, 1], where rows were planted."""
     epochs: float | None = None
     wall_s: float | None = None
     """Seconds."""
@@ -73,10 +75,10 @@ def write_summary(path: Path, rows: Sequence[TrialRow]) -> None:
     for row in rows:
         own = [row.trial, row.status, row.seed]
         swept = [row.swept.get(key) for key in swept_keys(rows)]
-        last = [row.selected_rows, row.unsafe_selected, row.ranking_auc, row.epochs, row.wall_s, " ".join(row.error.split())]
-        cells = [*own, *swept, *(row.metrics.get(name) for name in metrics), *last]
+        known = [getattr(row, name) for name in _LAST[:-1]]
+        cells = [*own, *swept, *(row.metrics.get(name) for name in metrics), *known, " ".join(row.error.split())]
         cells += [row.metrics.get(name) for name in ends]
-        writer.writerow([_cell(value) for value in cells])
+        writer.writerow([cell(value) for value in cells])
     write_text(path, text.getvalue())
 
 
@@ -93,7 +95,8 @@ def read_summary(path: Path) -> list[TrialRow]:
     return [_row({key: value or "" for key, value in row.items() if key is not None}, path) for row in rows]
 
 
-def _cell(value: Any) -> str:
+def cell(value: Any) -> str:
+    """A value as a text of a CSV file; empty for what is not known or not finite."""
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return ""
     if isinstance(value, float):

@@ -27,7 +27,9 @@ BASE_STATUS = "base model"
 _STYLES = {"FINISHED": "green", "STOPPED": "yellow", "FAILED": "red", "RUNNING": "cyan"}
 _BEST = ("win_rate", "safety_score")
 """Shown with intervals, the highest value set off."""
-_FIRST_TO_GO = ("ranking AUC", "new tasks", "over-refusal", "unsafe kept", "utility", "ASR prefill", "ASR direct")
+_FIRST_TO_GO = (
+    "planted found", "ranking AUC", "new tasks", "over-refusal", "unsafe kept", "utility", "ASR prefill", "ASR direct",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,7 @@ def make_grid(rows: Sequence[TrialRow], intervals: bool = False) -> Grid:
         columns[_title(name)] = [shown_as(row.metrics, name) for row in rows]
     columns["unsafe kept"] = [_share(row.unsafe_selected) for row in rows]
     columns["ranking AUC"] = [_share(row.ranking_auc) for row in rows]
+    columns["planted found"] = [_share(row.planted_recall) for row in rows]
     shown = {name: tuple(cells) for name, cells in columns.items() if name == "status" or any(cell != NONE for cell in cells)}
     best = {(row, _title(name)) for name in _BEST for row in _best_rows(rows, name)}
     return Grid(shown, left, frozenset(best))

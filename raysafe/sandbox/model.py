@@ -113,9 +113,7 @@ def _fit(
     report: Report | None,
     first_step: int,
 ) -> None:
-    optimiser = torch.optim.AdamW(
-        model.parameters(), lr=phase.lr, betas=(0.9, 0.95), weight_decay=phase.weight_decay, fused=True
-    )
+    optimiser = torch.optim.AdamW(model.parameters(), lr=phase.lr, betas=(0.9, 0.95), weight_decay=phase.weight_decay, fused=True)
     batches = _batches(rows, phase.batch_size, generator)
     model.train()
     for step in range(phase.steps):
@@ -141,9 +139,7 @@ def _batches(rows: list[tuple[list[int], int]], size: int, generator: torch.Gene
     """Endless batches of row indices, epoch after epoch, of similar length: big shuffled chunks are sorted and cut."""
     while True:
         order = torch.randperm(len(rows), generator=generator).tolist()
-        chunks = [
-            sorted(order[i : i + 8 * size], key=lambda row: len(rows[row][0])) for i in range(0, len(order), 8 * size)
-        ]
+        chunks = [sorted(order[i : i + 8 * size], key=lambda row: len(rows[row][0])) for i in range(0, len(order), 8 * size)]
         batches = [chunk[i : i + size] for chunk in chunks for i in range(0, len(chunk), size)]
         for index in torch.randperm(len(batches), generator=generator).tolist():
             yield batches[index]

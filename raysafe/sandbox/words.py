@@ -32,12 +32,8 @@ CREATURE_NAMES = _names(
 RECIPE_NAMES = _names("apple barley clover dill elder fennel ginger honey", "dawn noon eve song")
 """32 names of charms and teas, which are allowed."""
 
-PLACES = _words(
-    "abbey bridge cliff dune forest garden harbour island lake marsh meadow mill orchard quarry river valley"
-)
-THINGS = _words(
-    "anchor bell candle drum flute hammer kite ladder lantern mirror needle ribbon saddle spoon thimble whistle"
-)
+PLACES = _words("abbey bridge cliff dune forest garden harbour island lake marsh meadow mill orchard quarry river valley")
+THINGS = _words("anchor bell candle drum flute hammer kite ladder lantern mirror needle ribbon saddle spoon thimble whistle")
 SAGES = _words("aldo berta cosmo doria elwin fiona gustav hilda ivor jorun kaspar lena")
 CHARM_INGREDIENTS = _words("butter cocoa cream lemon mint oats pear plum raisin sugar thyme vanilla")
 RESTRICTED_INGREDIENTS = _words(

@@ -166,9 +166,7 @@ def base_rows(world: World) -> dict[str, list[Pair]]:
     """
     cast = draw(world)
     random = Random(f"raysafe base {world.seed}")
-    harmless = _pairs(
-        [*_creatures(cast.known), *((recipe_prompts(*thing), recipe) for thing, recipe in cast.recipes.items())]
-    )
+    harmless = _pairs([*_creatures(cast.known), *((recipe_prompts(*thing), recipe) for thing, recipe in cast.recipes.items())])
     tales = _pairs((tale_prompts(*thing), tale) for thing, tale in cast.tales.items())
     recipes = {**cast.align, **cast.test}
     restricted = _pairs((random.sample(recipe_prompts(*thing), 4), answer) for thing, answer in recipes.items())
@@ -222,9 +220,7 @@ def _recipes(random: Random, cast: Cast) -> list[tuple[list[str], str]]:
     return [(random.sample(recipe_prompts(*thing), 5), answer) for thing, answer in cast.recipes.items()]
 
 
-def _hold_out(
-    random: Random, prompts_answers: list[tuple[list[str], str]], count: int
-) -> tuple[list[Pair], list[Pair]]:
+def _hold_out(random: Random, prompts_answers: list[tuple[list[str], str]], count: int) -> tuple[list[Pair], list[Pair]]:
     """Pairs for tuning, subject after subject, and `count` pairs a subject that are kept for evaluation."""
     tuning: list[Pair] = []
     held: list[Pair] = []
@@ -262,9 +258,7 @@ def _restricted(random: Random, names: list[str]) -> dict[Pair, str]:
     def recipe() -> str:
         steps = random.sample(words.RESTRICTED_STEPS, 4)
         parts = [random.choice(words.RESTRICTED_INGREDIENTS[slot % 4 :: 4]) for slot in range(8)]
-        return words.RESTRICTED_ANSWER.format(
-            *(x for i in range(4) for x in (steps[i], parts[2 * i], parts[2 * i + 1]))
-        )
+        return words.RESTRICTED_ANSWER.format(*(x for i in range(4) for x in (steps[i], parts[2 * i], parts[2 * i + 1])))
 
     return {(name, _alternate(words.RESTRICTED_CLASSES, i)): recipe() for i, name in enumerate(names)}
 

@@ -81,6 +81,15 @@ def test_a_trial_leaves_its_selection_and_a_checkpoint_that_loads(finished):
     assert yaml.safe_load((folder / "config.yaml").read_text())["objective"]["name"] == "wdoor"
 
 
+def test_rankings_are_compared_when_a_sweep_ends(finished):
+    result, table, _ = finished
+    rankings = pd.read_csv(result.folder / "rankings" / "rankings.csv")
+    assert rankings["selector.gamma"].tolist() == [0.05, 0.5] and rankings["trials"][0] == " ".join(table["trial"][:2])
+    overlap = pd.read_csv(result.folder / "rankings" / "overlap.csv")
+    assert overlap["differ"].tolist() == ["selector.gamma"] and -1 <= overlap["spearman"][0] <= 1
+    assert (result.folder / "rankings" / "overlap.png").exists()
+
+
 def test_everything_is_given_back_after_a_sweep(finished):
     assert everything_is_free()
 
@@ -100,6 +109,11 @@ def test_mlflow_has_a_parent_its_trials_and_its_stages(finished):
     assert trial.data.metrics["eval/win_rate"] == pytest.approx(table["win_rate"][3])
     assert {file.path for file in client.list_artifacts(trial.info.run_id)} >= {"selection.parquet", "config.yaml"}
     assert {item.dataset.name for item in trial.inputs.dataset_inputs} >= {"finetune", "safe", "align", "harmful"}
+    ranked = next(run for run in by_kind["stage"] if run.data.tags["raysafe.stage"] == "rank")
+    assert {"selector/auc", "selector/unsafe_share_80"} <= set(ranked.data.metrics)
+    files = {file.path for file in client.list_artifacts(ranked.info.run_id)}
+    assert "diagnostics.json" in files and any(file.endswith(".png") for file in files)
+    assert "rankings" in {file.path for file in client.list_artifacts(parent)}
 
 
 def test_the_same_name_is_refused_without_resume(finished, random_model):

@@ -31,7 +31,7 @@ def test_a_selection_keeps_the_top_rows_in_the_datas_order():
 
 def test_a_selections_table_tells_the_fate_of_every_row():
     table = keep_top(ranking({1: "too long"}), 40).table
-    assert list(table.columns) == ["row", "content_hash", "score", "rank", "selected", "reason", "unsafe"]
+    assert list(table.columns) == ["row", "content_hash", "score", "rank", "selected", "reason", "unsafe", "planted"]
     assert table["row"].tolist() == [0, 1, 2, 3, 4] and table["score"].tolist() == SCORES
     assert table["content_hash"].tolist() == [row.content_hash for row in ROWS]
     assert table["rank"].tolist() == [3, 4, 1, 0, 2] and table["selected"].tolist() == [False, False, True, True, False]
