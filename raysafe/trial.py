@@ -34,7 +34,8 @@ Launch = Callable[[Sequence[Stage]], list[Artifact]]
 class TrialResult:
     """What is recorded of a trial. `unsafe_selected`: share of unsafe rows among the kept ones, `ranking_auc`: P(a safe row
     ranks above an unsafe one), both where labels are known; `safeinstr_rows`: trusted rows trained on beside the selected;
-    `planted_recall`: share of the planted rows outside the top p %."""
+    `planted_recall`: share of the planted rows outside the top p %; `dropped_rows`: rows of all streams that training skipped,
+    as no label of theirs was left."""
 
     metrics: dict[str, Rate]
     selected_rows: int
@@ -43,6 +44,7 @@ class TrialResult:
     checkpoint: Artifact
     safeinstr_rows: int = 0
     planted_recall: float | None = None
+    dropped_rows: int = 0
 
 
 def run_trial(
@@ -76,6 +78,7 @@ def run_trial(
         checkpoint,
         len(admixed.rows) if admixed else 0,
         recall_of(trial, ranking),
+        sum(map(len, checkpoint.result["dropped"].values())),
     )
 
 

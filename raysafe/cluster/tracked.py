@@ -17,7 +17,7 @@ from raysafe.report.rankings import dotted
 from raysafe.report.summary import SUMMARY
 from raysafe.tracking.base import DatasetSpec, EndStatus, RunSpec, Tracker
 
-COUNTS = ("selected_rows", "safeinstr_rows", "unsafe_selected", "ranking_auc", "planted_recall")
+COUNTS = ("selected_rows", "safeinstr_rows", "unsafe_selected", "ranking_auc", "planted_recall", "dropped_rows")
 """What is recorded of a trial's selection."""
 
 

@@ -59,6 +59,7 @@ def tune_trial(config: Mapping[str, Any], tasks: Sequence[TrialTask], groups: Gr
                 "ranking_auc": result.ranking_auc,
                 "safeinstr_rows": result.safeinstr_rows,
                 "planted_recall": result.planted_recall,
+                "dropped_rows": result.dropped_rows,
                 "used": launch.used,
             },
         )

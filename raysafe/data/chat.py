@@ -37,11 +37,15 @@ class ChatFormat:
 
     def answer_ids(self, prompt: Conversation, answer: str) -> list[int]:
         """Token ids of an answer after its prompt, without the end of the turn."""
+        return self.turn_ids(prompt, answer)[1]
+
+    def turn_ids(self, prompt: Conversation, answer: str) -> tuple[list[int], list[int]]:
+        """`prompt_ids` and `answer_ids`, at the cost of one of them."""
         text = self.prompt_text(prompt)
         prompt_ids, joint_ids = self._ids(text), self._ids(text + answer)
         if joint_ids[: len(prompt_ids)] == prompt_ids:
-            return joint_ids[len(prompt_ids) :]
-        return self._ids(answer)
+            return prompt_ids, joint_ids[len(prompt_ids) :]
+        return prompt_ids, self._ids(answer)
 
     @cached_property
     def end_ids(self) -> list[int]:

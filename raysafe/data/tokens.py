@@ -45,9 +45,8 @@ def encode_examples(rows: Sequence[Example], chat: ChatFormat, max_length: int) 
     kept: list[TokenRow] = []
     dropped: list[Dropped] = []
     for row in rows:
-        prompt_ids = chat.prompt_ids(row.prompt)
-        labels = [*chat.answer_ids(row.prompt, row.response), *chat.end_ids]
-        encoded = _row(row.identity.index, prompt_ids, labels, max_length)
+        prompt_ids, answer_ids = chat.turn_ids(row.prompt, row.response)
+        encoded = _row(row.identity.index, prompt_ids, [*answer_ids, *chat.end_ids], max_length)
         if isinstance(encoded, TokenRow):
             kept.append(encoded)
         else:

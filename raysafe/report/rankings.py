@@ -25,7 +25,8 @@ from raysafe.selection import SELECTORS
 FOLDER = "rankings"
 USUAL_PERCENT = 80.0
 _DECIDES = re.compile(
-    r"selector\.|seed$|model\.|sandbox\.|data\.(finetune|safe|plant|max_length)$|selection\.model\.|training\.(clip|zero_stage|precision|batching|gradient_checkpointing)$"
+    r"selector\.|seed$|model\.|sandbox\.|selection\.model\.|data\.(finetune|safe|plant|max_length)$"
+    r"|training\.(clip|zero_stage|precision|batching|gradient_checkpointing)$"
 )
 """Settings that a ranking may depend on."""
 SAME_DATA_ONLY = (

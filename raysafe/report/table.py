@@ -96,6 +96,8 @@ def make_grid(rows: Sequence[TrialRow], intervals: bool = False) -> Grid:
     columns["unsafe kept"] = [_share(row.unsafe_selected) for row in rows]
     columns["ranking AUC"] = [_share(row.ranking_auc) for row in rows]
     columns["planted found"] = [_share(row.planted_recall) for row in rows]
+    if any(row.dropped_rows for row in rows):
+        columns["rows dropped"] = [NONE if row.dropped_rows is None else f"{row.dropped_rows:g}" for row in rows]
     shown = {name: tuple(cells) for name, cells in columns.items() if name == "status" or any(cell != NONE for cell in cells)}
     best = {(row, _title(name)) for name in _BEST for row in _best_rows(rows, name)}
     return Grid(shown, left, frozenset(best))

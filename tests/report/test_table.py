@@ -122,3 +122,8 @@ def test_many_settings_share_one_column():
     row = replace(a_row(), swept={f"training.key{n}": n for n in range(5)})
     text = markdown_table([row])
     assert "| settings |" in text and "key0 0, key1 1, key2 2, key3 3, key4 4" in text
+
+
+def test_skipped_rows_have_a_column_only_where_some_were_skipped() -> None:
+    assert "dropped" not in drawn([a_row()], 160)
+    assert "dropped" in drawn([replace(a_row(), dropped_rows=3)], 160)
