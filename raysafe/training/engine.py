@@ -108,6 +108,9 @@ class DeepSpeedEngine:
         self._engine, *_ = deepspeed.initialize(
             model=self.policy, model_parameters=trainable, config=deepspeed_config(settings), dist_init_required=False
         )
+        if settings.precision == "bf16" and settings.zero_stage == 0:
+            # DeepSpeed 0.19 tries this optimiser out on zero gradients; Adam counts that as a step, and the next is a quarter short
+            self._engine.optimizer.optimizer.state.clear()
         self.module = self._engine
 
     def backward(self, share: torch.Tensor) -> None:

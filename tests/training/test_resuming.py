@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 import tiny
 import torch
-import torch.distributed as dist
 from peft import LoraConfig, get_peft_model
 from test_one_trajectory import data, pairs
 
@@ -93,15 +92,6 @@ def test_a_ranking_cut_before_any_step_ends_bit_the_same(kind, tmp_path):
     straight = ranked(seal, tmp_path / "straight")
     for cut in range(3 * 3):
         assert torch.equal(ranked(seal, tmp_path / str(cut), cut), straight), cut
-
-
-@pytest.fixture(scope="module")
-def one_process_group():
-    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LOCAL_RANK", "0")
-        yield
-    dist.destroy_process_group()
 
 
 @pytest.mark.filterwarnings("default")  # DeepSpeed imports what torch deprecates
