@@ -109,7 +109,7 @@ class DeepSpeedEngine:
             model=self.policy, model_parameters=trainable, config=deepspeed_config(settings), dist_init_required=False
         )
         if settings.precision == "bf16" and settings.zero_stage == 0:
-            # DeepSpeed 0.19 tries this optimiser out on zero gradients; Adam counts that as a step, and the next is a quarter short
+            # DeepSpeed 0.19 tries this optimiser out on zero gradients; Adam counts that step, and the next is a quarter short
             self._engine.optimizer.optimizer.state.clear()
         self.module = self._engine
 
