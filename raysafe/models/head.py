@@ -3,7 +3,8 @@
 A loss on label log-probabilities has the gradient g_t = d loss / d log p_t, and log p_t = z_y - log sum exp z has the gradient
 g_t (onehot(y) - softmax(z)) in its logits z. Once g is known, one pass over a chunk gives the log-probability, the gradient in
 the hidden state and the gradient in the weight, and the chunk can go. Where a loss is linear in its log-probabilities
-(`Objective.linear`) g is known before any of them; the other labels' log-probabilities are computed first, without gradient.
+(`Objective.linear`) g is known before any of them; the other labels' log-probabilities are computed first, without gradient. A
+weight that is not trained (adapters) needs no g in that pass: the gradient in the hidden state is g_t times that of log p_t.
 L labels, D hidden width, V vocabulary.
 """
 
@@ -35,6 +36,9 @@ class LabelHead(torch.nn.Module):
         (float64 for a float64 model), without gradient. linear_L: bool, labels in which the loss is linear."""
         if loss_of is None:
             return None, self._log_probs(hidden_LD, labels_L)
+        if not self.weight.requires_grad:
+            log_probs_L = _Fixed.apply(hidden_LD, self.weight, labels_L, self.softcap)
+            return loss_of(log_probs_L), log_probs_L.detach()
         gradient_L = self._gradient(hidden_LD, labels_L, linear_L, loss_of)
         surrogate, log_probs_L = _Fused.apply(hidden_LD, self.weight, (labels_L, gradient_L), self.softcap)
         with torch.no_grad():
@@ -119,6 +123,26 @@ class _Fused(torch.autograd.Function):
         if hidden_grad_LD is not None:
             hidden_grad_LD = hidden_grad_LD * scale.to(hidden_grad_LD.dtype)
         return hidden_grad_LD, weight_grad_VD, None, None
+
+
+class _Fixed(torch.autograd.Function):
+    """log_probs_L under a weight that is not trained; their gradient in the hidden state is taken on the way forward."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden_LD: Tensor, weight_VD: Tensor, labels_L: Tensor, softcap: float | None) -> Tensor:
+        log_probs, units = [], []
+        for hidden_CD, labels_C in zip(*_chunks(hidden_LD, labels_L), strict=True):
+            log_probs_C, every_CV, slope_CV = _log_softmax(hidden_CD, weight_VD, labels_C, softcap)
+            push_CV = _push(every_CV, labels_C, torch.ones_like(log_probs_C), slope_CV)
+            log_probs.append(log_probs_C)
+            units.append(push_CV.to(hidden_CD.dtype) @ weight_VD)
+        ctx.save_for_backward(torch.cat(units))
+        return torch.cat(log_probs)
+
+    @staticmethod
+    def backward(ctx: Any, *outer: Any) -> tuple[Tensor | None, ...]:
+        (unit_LD,) = ctx.saved_tensors
+        return unit_LD * outer[0][:, None].to(unit_LD.dtype), None, None, None
 
 
 def _log_softmax(
