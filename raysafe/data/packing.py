@@ -25,6 +25,11 @@ class Segment:
     shared_start: int = 0
     shared_stop: int = 0
 
+    @property
+    def shared(self) -> int:
+        """Tokens of the beginning that it shares; `shared_start` is the start of the row that has it."""
+        return self.shared_stop - self.shared_start
+
 
 @dataclass(frozen=True)
 class Packed:

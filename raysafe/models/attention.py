@@ -4,7 +4,7 @@ Registered with transformers under `NAME`, so that any model that looks its atte
 of torch's scaled-dot-product kernel a segment: cost grows with the sum of squared row lengths, never with the line's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,20 +37,23 @@ def packed_attention(
     weights. Of what models ask for, what is not looked at here shows in `Policy`'s comparison, and such a model stays padded."""
     kernel = Kernel(asked.get("scaling"), asked.get("dropout", 0.0), asked.get("sliding_window"), asked.get("softcap"))
     segments: Sequence[Segment] = asked["segments"]
-    outputs = []
-    for segment in segments:
-        seen = kernel(*(_seen(part, segment) for part in (query_1HNK, key_1GNK, value_1GNK)))
-        outputs.append(seen[:, :, segment.shared_stop - segment.shared_start :])
+    lengths = [segment.stop - segment.start for segment in segments]
+    # split, not slices: the gradient of a slice is a whole line of zeros
+    parts = [dict(zip(starts(segments), part.split(lengths, dim=2), strict=True)) for part in (query_1HNK, key_1GNK, value_1GNK)]
+    outputs = [kernel(*(_seen(part, segment) for part in parts))[:, :, segment.shared :] for segment in segments]
     return torch.cat(outputs, dim=2).transpose(1, 2), None
 
 
-def _seen(part: Tensor, segment: Segment) -> Tensor:
+def starts(segments: Sequence[Segment]) -> list[int]:
+    """Where each begins in the line."""
+    return [segment.start for segment in segments]
+
+
+def _seen(part: Mapping[int, Tensor], segment: Segment) -> Tensor:
     """What a segment sees, itself included. A shared beginning asks again, and its answer is thrown away: that keeps the square
     causal form, for which every kernel is fastest."""
-    own = part[:, :, segment.start : segment.stop]
-    if segment.shared_stop == segment.shared_start:
-        return own
-    return torch.cat([part[:, :, segment.shared_start : segment.shared_stop], own], dim=2)
+    own = part[segment.start]
+    return own if not segment.shared else torch.cat([part[segment.shared_start][:, :, : segment.shared], own], dim=2)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ weight that is not trained (adapters) needs no g in that pass: the gradient in t
 L labels, D hidden width, V vocabulary.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -59,11 +60,7 @@ class LabelHead(torch.nn.Module):
 
     @torch.no_grad()
     def _log_probs(self, hidden_LD: Tensor, labels_L: Tensor) -> Tensor:
-        parts = [
-            _log_softmax(hidden_CD, self.weight, labels_C, self.softcap)[0]
-            for hidden_CD, labels_C in zip(*_chunks(hidden_LD, labels_L), strict=True)
-        ]
-        return torch.cat(parts)
+        return torch.cat([chunk.log_probs_C for chunk in _chunks(hidden_LD, self.weight, labels_L, self.softcap)])
 
 
 class CheckpointedHead(torch.nn.Module):
@@ -75,9 +72,10 @@ class CheckpointedHead(torch.nn.Module):
 
     def forward(self, hidden_LD: Tensor, labels_L: Tensor, linear_L: Tensor, loss_of: LossOf | None) -> LossAndLogProbs:
         """As `LabelHead`'s."""
+        size = chunk_size(hidden_LD)
         parts = [
             checkpoint(self._chunk, hidden_CD, labels_C, use_reentrant=False)
-            for hidden_CD, labels_C in zip(*_chunks(hidden_LD, labels_L), strict=True)
+            for hidden_CD, labels_C in zip(hidden_LD.split(size), labels_L.split(size), strict=True)
         ]
         log_probs_L = torch.cat(parts)
         return (None if loss_of is None else loss_of(log_probs_L)), log_probs_L.detach()
@@ -97,18 +95,15 @@ class _Fused(torch.autograd.Function):
         labels_L, gradient_L = targets
         wants_hidden, wants_weight = ctx.needs_input_grad[:2]
         hidden_grad_LD = torch.empty_like(hidden_LD) if wants_hidden else None
-        weight_grad_VD = torch.zeros_like(weight_VD, dtype=_compute_dtype(weight_VD)) if wants_weight else None
+        weight_grad_VD = torch.empty_like(weight_VD, dtype=_compute_dtype(weight_VD)) if wants_weight else None
         log_probs_L = torch.empty_like(gradient_L)
-        start = 0
-        for hidden_CD, labels_C in zip(*_chunks(hidden_LD, labels_L), strict=True):
-            part = slice(start, start + len(labels_C))
-            log_probs_L[part], every_CV, slope = _log_softmax(hidden_CD, weight_VD, labels_C, softcap)
-            push_CV = _push(every_CV, labels_C, gradient_L[part], slope).to(hidden_CD.dtype)
+        for chunk in _chunks(hidden_LD, weight_VD, labels_L, softcap):
+            log_probs_L[chunk.part] = chunk.log_probs_C
+            push_CV = chunk.push(gradient_L[chunk.part])
             if hidden_grad_LD is not None:
-                torch.mm(push_CV, weight_VD, out=hidden_grad_LD[part])
+                torch.mm(push_CV, weight_VD, out=hidden_grad_LD[chunk.part])
             if weight_grad_VD is not None:
-                _add_product(weight_grad_VD, push_CV, hidden_CD)
-            start = part.stop
+                _add_product(weight_grad_VD, push_CV, hidden_LD[chunk.part], first=chunk.part.start == 0)
         ctx.save_for_backward(hidden_grad_LD, weight_grad_VD)
         ctx.weight_dtype = weight_VD.dtype
         ctx.mark_non_differentiable(log_probs_L)
@@ -119,9 +114,11 @@ class _Fused(torch.autograd.Function):
         hidden_grad_LD, weight_grad_VD = ctx.saved_tensors
         scale = outer[0]
         if weight_grad_VD is not None:
-            weight_grad_VD = weight_grad_VD.mul_(scale).to(ctx.weight_dtype)
-        if hidden_grad_LD is not None:
-            hidden_grad_LD = hidden_grad_LD * scale.to(hidden_grad_LD.dtype)
+            weight_grad_VD = weight_grad_VD.to(ctx.weight_dtype)
+        if scale.device.type != "cpu" or scale.item() != 1.0:  # reading it would make a GPU wait
+            hidden_grad_LD, weight_grad_VD = (
+                None if gradient is None else gradient * scale.to(gradient.dtype) for gradient in (hidden_grad_LD, weight_grad_VD)
+            )
         return hidden_grad_LD, weight_grad_VD, None, None
 
 
@@ -131,11 +128,9 @@ class _Fixed(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden_LD: Tensor, weight_VD: Tensor, labels_L: Tensor, softcap: float | None) -> Tensor:
         log_probs, units = [], []
-        for hidden_CD, labels_C in zip(*_chunks(hidden_LD, labels_L), strict=True):
-            log_probs_C, every_CV, slope_CV = _log_softmax(hidden_CD, weight_VD, labels_C, softcap)
-            push_CV = _push(every_CV, labels_C, torch.ones_like(log_probs_C), slope_CV)
-            log_probs.append(log_probs_C)
-            units.append(push_CV.to(hidden_CD.dtype) @ weight_VD)
+        for chunk in _chunks(hidden_LD, weight_VD, labels_L, softcap):
+            log_probs.append(chunk.log_probs_C)
+            units.append(chunk.push(torch.ones_like(chunk.log_probs_C)) @ weight_VD)
         ctx.save_for_backward(torch.cat(units))
         return torch.cat(log_probs)
 
@@ -145,36 +140,63 @@ class _Fixed(torch.autograd.Function):
         return unit_LD * outer[0][:, None].to(unit_LD.dtype), None, None, None
 
 
-def _log_softmax(
-    hidden_CD: Tensor, weight_VD: Tensor, labels_C: Tensor, softcap: float | None
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """(log_probs_C of the labels, log_probs_CV of the vocabulary, slope_CV of a soft cap)."""
-    logits_CV = (hidden_CD @ weight_VD.T).to(_compute_dtype(hidden_CD))
-    slope_CV = None
-    if softcap is not None:
-        bounded_CV = torch.tanh(logits_CV / softcap)
-        logits_CV, slope_CV = softcap * bounded_CV, 1.0 - bounded_CV**2
-    every_CV = torch.log_softmax(logits_CV, dim=-1)
-    return every_CV.gather(1, labels_C[:, None])[:, 0], every_CV, slope_CV
+@dataclass(frozen=True)
+class _Chunk:
+    """Labels `part` of all. exp_CV: exp(z - max z), in memory that the next chunk takes over; sums_C1: its row sums.
+
+    slope_CV: how fast a soft cap lets the raw logits through, or None.
+    """
+
+    part: slice
+    labels_C: Tensor
+    log_probs_C: Tensor
+    exp_CV: Tensor
+    sums_C1: Tensor
+    slope_CV: Tensor | None
+    dtype: torch.dtype
+
+    def push(self, gradient_C: Tensor) -> Tensor:
+        """g_t (onehot(y) - softmax(z)), the gradient in the raw logits, in the hidden state's dtype; once a chunk."""
+        gradient_C1 = gradient_C[:, None]
+        push_CV = self.exp_CV.mul_(-gradient_C1 / self.sums_C1).scatter_add_(1, self.labels_C[:, None], gradient_C1)
+        return (push_CV if self.slope_CV is None else push_CV.mul_(self.slope_CV)).to(self.dtype)
 
 
-def _push(every_CV: Tensor, labels_C: Tensor, gradient_C: Tensor, slope_CV: Tensor | None) -> Tensor:
-    """g_t (onehot(y) - softmax(z)), the gradient in the raw logits, in the memory of the log-probabilities."""
-    push_CV = every_CV.exp_().mul_(-gradient_C[:, None])
-    push_CV.scatter_add_(1, labels_C[:, None], gradient_C[:, None])
-    return push_CV if slope_CV is None else push_CV.mul_(slope_CV)
+def _chunks(hidden_LD: Tensor, weight_VD: Tensor, labels_L: Tensor, softcap: float | None) -> Iterator[_Chunk]:
+    """Chunk by chunk, all in one piece of memory: on a CPU fresh pages cost as much as the arithmetic on them."""
+    size = chunk_size(hidden_LD)
+    wide = _compute_dtype(hidden_LD)
+    room_CV = hidden_LD.new_empty(min(size, len(labels_L)), len(weight_VD))
+    for start in range(0, len(labels_L), size):
+        part = slice(start, min(start + size, len(labels_L)))
+        logits_CV = torch.mm(hidden_LD[part], weight_VD.T, out=room_CV[: part.stop - start]).to(wide)
+        slope_CV = None
+        if softcap is not None:
+            logits_CV = logits_CV.div_(softcap).tanh_()
+            slope_CV = 1.0 - logits_CV**2
+            logits_CV.mul_(softcap)
+        chosen_C1 = logits_CV.gather(1, labels_L[part, None])
+        largest_C1 = logits_CV.amax(dim=1, keepdim=True)
+        exp_CV = logits_CV.sub_(largest_C1).exp_()
+        sums_C1 = exp_CV.sum(dim=1, keepdim=True)
+        log_probs_C = (chosen_C1 - largest_C1 - sums_C1.log())[:, 0]
+        yield _Chunk(part, labels_L[part], log_probs_C, exp_CV, sums_C1, slope_CV, hidden_LD.dtype)
 
 
-def _add_product(total_VD: Tensor, push_CV: Tensor, hidden_CD: Tensor) -> None:
-    if push_CV.dtype == total_VD.dtype:
-        total_VD.addmm_(push_CV.T, hidden_CD)
+def _add_product(total_VD: Tensor, push_CV: Tensor, hidden_CD: Tensor, first: bool) -> None:
+    """total_VD += push^T hidden, or = for the first."""
+    if push_CV.dtype != total_VD.dtype:
+        product_VD = push_CV.T @ hidden_CD
+        total_VD.copy_(product_VD) if first else total_VD.add_(product_VD)
+    elif first:
+        torch.mm(push_CV.T, hidden_CD, out=total_VD)
     else:
-        total_VD.add_(push_CV.T @ hidden_CD)
+        total_VD.addmm_(push_CV.T, hidden_CD)
 
 
-def _chunks(hidden_LD: Tensor, labels_L: Tensor) -> tuple[Any, Any]:
-    size = CHUNK_LABELS.get(hidden_LD.device.type, 1024)
-    return hidden_LD.split(size), labels_L.split(size)
+def chunk_size(hidden_LD: Tensor) -> int:
+    """Labels of one chunk on the device of the hidden state."""
+    return CHUNK_LABELS.get(hidden_LD.device.type, CHUNK_LABELS["cuda"])
 
 
 def _compute_dtype(like: Tensor) -> torch.dtype:
