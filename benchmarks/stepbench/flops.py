@@ -8,7 +8,6 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode, baddbmm_flop, sdpa_backward_flop_count, sdpa_flop_count
 
 from raysafe.data.tokens import TokenRow
-from stepbench.methods import Method
 from stepbench.rows import Workload
 from stepbench.shapes import Shape
 
@@ -44,23 +43,20 @@ def count_flops(run: Callable[[], Any]) -> int:
     return counter.get_total_flops()
 
 
-def floor_flops(method: Method, shape: Shape, work: Workload, step: int) -> int:
+def floor_flops(shape: Shape, work: Workload, streams: Sequence[str], size: int, step: int) -> int:
     """The fewest operations of a step: forward and backward over real tokens once, with shared prompts once, the head at
     label tokens only, causal attention only where it looks, frozen models not at all.
 
     6 x body parameters x tokens + 6 x hidden x vocabulary x labels + 12 x layers x attention width x (query, key) pairs.
     """
-    rows = {name: work.pick(name, step, method.rows) for name in method.streams}
-    if "harmful" in rows:
-        groups = [[*pair] for pair in zip(rows["safe"], rows["harmful"], strict=True)]
-        groups += [[row] for row in rows.get("retain", [])]
-    else:
-        groups = [[row] for name in method.streams for row in rows[name]]
+    rows = {name: work.pick(name, step, size) for name in streams}
+    pairs = zip(rows.pop("safe", ()), rows.pop("harmful", ()), strict=True)
+    groups = [[*pair] for pair in pairs] + [[row] for alone in rows.values() for row in alone]
     tokens = sum(_tokens(group) for group in groups)
-    pairs = sum(_pairs(group) for group in groups)
+    seen = sum(_pairs(group) for group in groups)
     labels = sum(row.label_count for group in groups for row in group)
     body = 6 * shape.body_parameters * tokens
-    return body + 6 * shape.head_parameters * labels + 12 * shape.layers * shape.attention_width * pairs
+    return body + 6 * shape.head_parameters * labels + 12 * shape.layers * shape.attention_width * seen
 
 
 def _tokens(group: Sequence[TokenRow]) -> int:
@@ -71,9 +67,7 @@ def _tokens(group: Sequence[TokenRow]) -> int:
 def _pairs(group: Sequence[TokenRow]) -> int:
     """(query, key) pairs of causal attention, a token with itself included."""
     start = group[0].label_start
-    return start * (start + 1) // 2 + sum(
-        row.label_count * start + row.label_count * (row.label_count + 1) // 2 for row in group
-    )
+    return start * (start + 1) // 2 + sum(row.label_count * start + row.label_count * (row.label_count + 1) // 2 for row in group)
 
 
 def matmul_throughput(shape: Shape, tokens: int = 768, repeats: int = 5) -> float:

@@ -1,16 +1,18 @@
 """Our step, as the training stages run it. What the benchmarks know of the training code is in this file alone."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from raysafe.data.tokens import TokenRow
 from raysafe.models.log_probs import frozen_label_log_probs
 from raysafe.objectives import Objective
 from raysafe.objectives.dpo import Dpo
+from raysafe.selection.seal import omega_step, row_weights
 from raysafe.training.context import local_context
 from raysafe.training.engine import PlainEngine
 from raysafe.training.loop import StepPlan, TrainingData, train_step
@@ -28,8 +30,9 @@ def make_engine(model: Any, settings: Any = SETTINGS) -> PlainEngine:
 
 
 def run_step(engine: PlainEngine, objective: Objective, data: TrainingData, plan: StepPlan) -> float:
-    """One training step; returns its loss."""
-    losses, _ = train_step(engine, objective, data, SETTINGS, plan, local_context())
+    """One training step of as many rows a stream as the plan's retain rows; returns its loss."""
+    settings = replace(SETTINGS, batch_size=len(plan.retain))
+    losses, _ = train_step(engine, objective, data, settings, plan, local_context())
     return losses["train/loss"]
 
 
@@ -50,6 +53,7 @@ class OurStep:
     """One of the objectives. `cache_s`: CPU seconds that the frozen log-probabilities of all rows took, once."""
 
     streams = ("retain", "safe", "harmful")
+    counted = streams
 
     def __init__(self, method: Method, shape: Shape, work: Workload) -> None:
         assert method.objective is not None
@@ -82,6 +86,8 @@ class DpoAlone(Dpo):
 class OurDpoAlone(OurStep):
     """DPO as trainers for preferences compute it: alpha is 1, and the retain rows hold one label of weight 0 each."""
 
+    counted = ("safe", "harmful")
+
     def __init__(self, method: Method, shape: Shape, work: Workload) -> None:
         self.objective = DpoAlone(beta=method.objective.beta)  # type: ignore[union-attr]
         nothing = tuple(TokenRow(index, (FIRST_WORD, FIRST_WORD), 1) for index in range(len(work.retain)))
@@ -93,6 +99,7 @@ class OurSeal:
     """SEAL's memory-efficient step."""
 
     cache_s = 0.0
+    counted = ("finetune", "trusted")
 
     def __init__(self, method: Method, shape: Shape, work: Workload) -> None:
         self.work = work
@@ -104,10 +111,20 @@ class OurSeal:
         """Train on the rows of step `number`; returns (1 - gamma) mean loss of the safe rows + gamma mean loss of D's."""
         finetune = self.work.places("finetune", number, SEAL.batch_size)
         safe = self.work.places("trusted", number, SEAL.safe_batch_size)
-        self.omega, means = selector_step(
-            self.engine, SEAL, self.data, self.omega, finetune, safe, SEAL.gamma, local_context()
-        )
+        self.omega, means = selector_step(self.engine, SEAL, self.data, self.omega, finetune, safe, SEAL.gamma, local_context())
         return (1 - SEAL.gamma) * means["safe"] + SEAL.gamma * means["finetune"]
+
+
+def omega_update(rows: int) -> Callable[[], Tensor]:
+    """What a SEAL step does with omega alone, on a ranking of so many rows."""
+    omega_N, rows_B = SEAL.scores(rows, seed=0), torch.arange(SEAL.batch_size)
+    losses_B = torch.ones(SEAL.batch_size, dtype=torch.float64)
+
+    def update() -> Tensor:
+        row_weights(omega_N, SEAL.weights)[rows_B]
+        return omega_step(omega_N, rows_B, losses_B, SEAL.lr, SEAL.weights)
+
+    return update
 
 
 def our_step(method: Method, shape: Shape, work: Workload) -> OurStep | OurSeal:

@@ -73,9 +73,7 @@ def _plain_rows(count: int, vocabulary: int, chance: random.Random) -> tuple[Tok
     return _answers([_ids(length, vocabulary, chance) for length in prompts], responses, vocabulary, chance)
 
 
-def _answers(
-    starts: Sequence[list[int]], lengths: Sequence[int], vocabulary: int, chance: random.Random
-) -> tuple[TokenRow, ...]:
+def _answers(starts: Sequence[list[int]], lengths: Sequence[int], vocabulary: int, chance: random.Random) -> tuple[TokenRow, ...]:
     """Each prompt with an answer of the given length; one that isn't cut ends with the end of its turn."""
     rows = []
     for index, (start, length) in enumerate(zip(starts, lengths, strict=True)):

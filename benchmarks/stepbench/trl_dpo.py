@@ -8,6 +8,8 @@ import contextlib
 import logging
 import os
 import tempfile
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +69,8 @@ class TrlStep:
         places = [place % self.rows for place in range(number * size, (number + 1) * size)]
         columns = ("prompt_ids", "chosen_ids", "rejected_ids", "ref_chosen_logps", "ref_rejected_logps")
         features = [{k: v for k, v in trainer.train_dataset[place].items() if k in columns} for place in places]
-        loss = trainer.training_step(self.model, trainer.data_collator(features))
+        with _quiet():
+            loss = trainer.training_step(self.model, trainer.data_collator(features))
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), trainer.args.max_grad_norm)
         trainer.optimizer.step()
         self.model.zero_grad()
@@ -92,14 +95,17 @@ def _trainer(method: Method, shape: Shape, work: Workload, precomputed: bool, fo
 
 
 @contextlib.contextmanager
-def _quiet() -> Any:
-    """No progress bars of data sets."""
+def _quiet() -> Iterator[None]:
+    """No progress bars, and no warnings about options that TRL itself sets."""
     import datasets
 
-    logging.getLogger("trl").setLevel(logging.ERROR)
+    os.environ.setdefault("DS_ACCELERATOR", "cpu")
     os.environ["TQDM_DISABLE"] = "1"
+    logging.getLogger("trl").setLevel(logging.ERROR)
     datasets.disable_progress_bars()
-    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
     datasets.enable_progress_bars()
 
 
