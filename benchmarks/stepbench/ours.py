@@ -9,19 +9,19 @@ import torch
 from torch import Tensor
 
 from raysafe.data.tokens import TokenRow
+from raysafe.models.loading import freeze
 from raysafe.models.log_probs import frozen_label_log_probs
+from raysafe.models.policy import Policy
 from raysafe.objectives import Objective
 from raysafe.objectives.dpo import Dpo
 from raysafe.selection.seal import omega_step, row_weights
 from raysafe.training.context import local_context
 from raysafe.training.engine import PlainEngine
-from raysafe.training.loop import StepPlan, TrainingData, train_step
-from raysafe.training.selector_loop import SelectorData, engine_settings, selector_step
+from raysafe.training.selector_loop import SelectorData, SelectorPlan, engine_settings, selector_step
+from raysafe.training.step import StepPlan, TrainingData, train_step
 from stepbench.methods import POLICY_SEED, SEAL, SEEDS, SETTINGS, Method
 from stepbench.rows import FIRST_WORD, Workload
 from stepbench.shapes import Shape, random_model
-
-PAD = 0
 
 
 def make_engine(model: Any, settings: Any = SETTINGS) -> PlainEngine:
@@ -42,10 +42,10 @@ def frozen_log_probs(
     """What a run computes once: `result[stream][model]`, label log-probabilities of every row under a frozen model."""
     result: dict[str, dict[str, list[Tensor]]] = {name: {} for name in rows}
     for model_name in sorted({name for names in needed.values() for name in names}):
-        model = random_model(shape, SEEDS[model_name]).eval()
+        policy = Policy(freeze(random_model(shape, SEEDS[model_name])))
         for stream, names in needed.items():
             if model_name in names:
-                result[stream][model_name] = frozen_label_log_probs(model, rows[stream], PAD, 4)
+                result[stream][model_name] = frozen_label_log_probs(policy, rows[stream], 4)
     return result
 
 
@@ -65,13 +65,13 @@ class OurStep:
         started = time.process_time()
         frozen = frozen_log_probs(shape, rows, self.objective.frozen_models)
         self.cache_s = time.process_time() - started
-        self.work, self.data = work, TrainingData(rows, frozen, PAD)
+        self.work, self.data = work, TrainingData(rows, frozen)
         self.engine = make_engine(random_model(shape, POLICY_SEED))
 
     def step(self, number: int) -> float:
         """Train on the rows of step `number`; returns the loss."""
         size = SETTINGS.batch_size
-        plan = StepPlan(self.work.places("retain", number, size), self.work.places("safe", number, size))
+        plan = StepPlan(number, self.work.places("retain", number, size), self.work.places("safe", number, size))
         return run_step(self.engine, self.objective, self.data, plan)
 
 
@@ -103,7 +103,7 @@ class OurSeal:
 
     def __init__(self, method: Method, shape: Shape, work: Workload) -> None:
         self.work = work
-        self.data = SelectorData(work.finetune, work.trusted, len(work.finetune), None, PAD)
+        self.data = SelectorData(work.finetune, work.trusted, len(work.finetune), None)
         self.omega = SEAL.scores(len(work.finetune), seed=0)
         self.engine = make_engine(random_model(shape, POLICY_SEED), engine_settings(SEAL, SETTINGS))
 
@@ -111,7 +111,8 @@ class OurSeal:
         """Train on the rows of step `number`; returns (1 - gamma) mean loss of the safe rows + gamma mean loss of D's."""
         finetune = self.work.places("finetune", number, SEAL.batch_size)
         safe = self.work.places("trusted", number, SEAL.safe_batch_size)
-        self.omega, means = selector_step(self.engine, SEAL, self.data, self.omega, finetune, safe, SEAL.gamma, local_context())
+        plan = SelectorPlan(number, finetune, safe, SEAL.gamma)
+        self.omega, means = selector_step(self.engine, SEAL, self.data, self.omega, plan, local_context())
         return (1 - SEAL.gamma) * means["safe"] + SEAL.gamma * means["finetune"]
 
 

@@ -5,10 +5,10 @@ from typing import Any
 
 from raysafe.data.tokens import TokenRow
 from raysafe.objectives.sft import Sft
-from raysafe.training.loop import StepPlan, TrainingData
+from raysafe.training.step import StepPlan, TrainingData
 from stepbench.measure import in_turn
 from stepbench.methods import POLICY_SEED, SETTINGS
-from stepbench.ours import PAD, make_engine, run_step
+from stepbench.ours import make_engine, run_step
 from stepbench.published import padded, token_log_probs
 from stepbench.rows import FIRST_WORD, MAX_LENGTH
 from stepbench.shapes import Shape, random_model
@@ -41,7 +41,7 @@ def measure_scaling(shape: Shape, repeats: int) -> list[dict[str, float]]:
 
 
 def _ours(engine: Any, rows: tuple[TokenRow, ...]) -> Any:
-    plan, data = StepPlan(range(ROWS), []), TrainingData({"retain": rows}, {}, PAD)
+    plan, data = StepPlan(0, range(ROWS), []), TrainingData({"retain": rows}, {})
     return lambda number: run_step(engine, Sft(), data, plan)
 
 
