@@ -194,6 +194,7 @@ def main() -> None:
         if not torch.cuda.is_available():
             raise SystemExit("No GPU is here. For a trial run: --device cpu --shapes tiny")
         start_group()
+    torch.set_flush_denormal(True)
     console, results = Console(width=140), {}
     for shape in options.shapes.split(","):
         for name in options.methods.split(","):
