@@ -47,11 +47,13 @@ def arguments() -> argparse.Namespace:
 def measure_shape(run: Run, options: argparse.Namespace, console: Console) -> dict[str, Any]:
     """All methods on one shape, printed and returned."""
     shape, methods = SHAPES[run.shape], {}
-    for name in options.methods.split(","):
-        methods[METHODS[name].title] = compare(run, name, ("published", "ours"), not options.no_memory)
+    wanted = [(METHODS[name].title, name, ("published", "ours")) for name in options.methods.split(",")]
     if "dpo" in options.methods.split(",") and not options.no_trl:
-        ways = ("trl", "trl_precomputed", "ours_alone")
-        methods["DPO without retain rows"] = compare(run, "dpo", ways, not options.no_memory)
+        wanted.append(("DPO without retain rows", "dpo", ("trl", "trl_precomputed", "ours_alone")))
+    for title, name, ways in wanted:
+        methods[title] = compare(run, name, ways, not options.no_memory)
+        ratio = next(iter(methods[title]["ratios"].values()))["median"]
+        console.print(f"{run.shape}, {title}: equal losses, {ratio:.2f} times faster")
     millions = f"{shape.parameters / 1e6:.1f} M parameters, {shape.body_parameters / 1e6:.1f} M of them in the body"
     print_shape(console, f"{run.shape}: {millions}", methods)
     lengths = mean_lengths(run.workload())
