@@ -18,7 +18,7 @@ from rich.console import Console
 from stepbench.compare import Run, compare
 from stepbench.measure import commit, prepare
 from stepbench.methods import METHODS
-from stepbench.ours import omega_update
+from stepbench.ours import omega_work
 from stepbench.rows import mean_lengths
 from stepbench.scaling import measure_scaling
 from stepbench.shapes import SHAPES
@@ -63,11 +63,11 @@ def measure_shape(run: Run, options: argparse.Namespace, console: Console) -> di
 
 def omega_ms() -> float:
     """Milliseconds that SEAL's weights and their update take a step on a large ranking, median of 20."""
-    update = omega_update(ROWS_OF_A_LARGE_RANKING)
+    work = omega_work(ROWS_OF_A_LARGE_RANKING)
     seconds = []
     for _ in range(20):
         started = time.process_time()
-        update()
+        work()
         seconds.append(time.process_time() - started)
     return 1000 * statistics.median(seconds)
 

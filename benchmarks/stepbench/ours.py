@@ -14,10 +14,10 @@ from raysafe.models.log_probs import frozen_label_log_probs
 from raysafe.models.policy import Policy
 from raysafe.objectives import Objective
 from raysafe.objectives.dpo import Dpo
-from raysafe.selection.seal import omega_step, row_weights
+from raysafe.selection.seal import OmegaState, omega_start, omega_update, row_weights
 from raysafe.training.context import local_context
 from raysafe.training.engine import PlainEngine
-from raysafe.training.selector_loop import SelectorData, SelectorPlan, engine_settings, selector_step
+from raysafe.training.selector_loop import Learners, SelectorData, SelectorPlan, engine_settings, selector_step
 from raysafe.training.step import StepPlan, TrainingData, train_step
 from stepbench.methods import POLICY_SEED, SEAL, SEEDS, SETTINGS, Method
 from stepbench.rows import FIRST_WORD, Workload
@@ -104,28 +104,28 @@ class OurSeal:
     def __init__(self, method: Method, shape: Shape, work: Workload) -> None:
         self.work = work
         self.data = SelectorData(work.finetune, work.trusted, len(work.finetune), None)
-        self.omega = SEAL.scores(len(work.finetune), seed=0)
-        self.engine = make_engine(random_model(shape, POLICY_SEED), engine_settings(SEAL, SETTINGS))
+        self.state = omega_start(SEAL.scores(len(work.finetune), seed=0), SEAL.optimizer)
+        self.learners = Learners(make_engine(random_model(shape, POLICY_SEED), engine_settings(SEAL, SETTINGS)))
 
     def step(self, number: int) -> float:
         """Train on the rows of step `number`; returns (1 - gamma) mean loss of the safe rows + gamma mean loss of D's."""
         finetune = self.work.places("finetune", number, SEAL.batch_size)
         safe = self.work.places("trusted", number, SEAL.safe_batch_size)
         plan = SelectorPlan(number, finetune, safe, SEAL.gamma)
-        self.omega, means = selector_step(self.engine, SEAL, self.data, self.omega, plan, local_context())
+        self.state, means = selector_step(self.learners, SEAL, self.data, self.state, plan, local_context())
         return (1 - SEAL.gamma) * means["safe"] + SEAL.gamma * means["finetune"]
 
 
-def omega_update(rows: int) -> Callable[[], Tensor]:
+def omega_work(rows: int) -> Callable[[], OmegaState]:
     """What a SEAL step does with omega alone, on a ranking of so many rows."""
-    omega_N, rows_B = SEAL.scores(rows, seed=0), torch.arange(SEAL.batch_size)
+    state, rows_B = omega_start(SEAL.scores(rows, seed=0), SEAL.optimizer), torch.arange(SEAL.batch_size)
     losses_B = torch.ones(SEAL.batch_size, dtype=torch.float64)
 
-    def update() -> Tensor:
-        row_weights(omega_N, SEAL.weights)[rows_B]
-        return omega_step(omega_N, rows_B, losses_B, SEAL.lr, SEAL.weights)
+    def work() -> OmegaState:
+        weights_N = row_weights(state.omega_N, SEAL.weights)
+        return omega_update(state, rows_B, losses_B, SEAL.lr, SEAL.weights, SEAL.optimizer, weights_N)
 
-    return update
+    return work
 
 
 def our_step(method: Method, shape: Shape, work: Workload) -> OurStep | OurSeal:
