@@ -83,13 +83,18 @@ def main() -> None:
     for name in options.shapes.split(","):
         run = Run(name, options.steps, options.threads, options.seed, options.text)
         result["shapes"][name] = measure_shape(run, options, console)
+        _write(result, options.json)
     result["omega_ms"] = omega_ms()
     console.print(f"omega of {ROWS_OF_A_LARGE_RANKING:,} rows: {result['omega_ms']:.2f} ms a step")
     if options.scaling:
         result["scaling"] = measure_scaling(SHAPES[options.shapes.split(",")[0]], 3)
         print_scaling(console, result["scaling"])
-    if options.json is not None:
-        options.json.write_text(json.dumps(result, indent=1))
+    _write(result, options.json)
+
+
+def _write(result: dict[str, Any], path: Path | None) -> None:
+    if path is not None:
+        path.write_text(json.dumps(result, indent=1))
 
 
 if __name__ == "__main__":

@@ -134,10 +134,12 @@ class PublishedSeal:
         return len(self.omega) * torch.softmax(self.omega, dim=0)
 
     def _row_losses(self, rows: Sequence[TokenRow]) -> Tensor:
-        """Mean label loss of each row, shape B."""
+        """Mean label loss of each row, shape B; this release hands flat logits to the cross-entropy, which is faster."""
         batch = padded(rows, max(len(row.input_ids) for row in rows))
-        counts_B = (batch["labels"][:, 1:] != IGNORED).sum(dim=-1)
-        return -token_log_probs(self.model, batch).sum(dim=-1) / counts_B
+        logits = self.model(batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+        shifted, labels = logits[..., :-1, :].contiguous(), batch["labels"][..., 1:].contiguous()
+        flat = cross_entropy(shifted.view(-1, shifted.shape[-1]), labels.view(-1), ignore_index=IGNORED, reduction="none")
+        return flat.view(labels.shape).sum(dim=-1) / (labels != IGNORED).sum(dim=-1)
 
 
 def published_step(method: Method, shape: Shape, work: Workload) -> PublishedStep | PublishedSeal:
