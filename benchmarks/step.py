@@ -8,8 +8,6 @@ matrix product on this machine. Run: python benchmarks/step.py [--shapes small,b
 
 import argparse
 import json
-import statistics
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +16,12 @@ from rich.console import Console
 from stepbench.compare import Run, compare
 from stepbench.measure import commit, prepare
 from stepbench.methods import METHODS
-from stepbench.ours import omega_work
 from stepbench.rows import mean_lengths
 from stepbench.scaling import measure_scaling
 from stepbench.shapes import SHAPES
 from stepbench.tables import print_lengths, print_scaling, print_shape
 
 TEXT = Path(__file__).parents[2] / "shared" / "data" / "alpaca_cleaned_400.jsonl"
-ROWS_OF_A_LARGE_RANKING = 112_000
 
 
 def arguments() -> argparse.Namespace:
@@ -61,17 +57,6 @@ def measure_shape(run: Run, options: argparse.Namespace, console: Console) -> di
     return {"parameters": shape.parameters, "body": shape.body_parameters, "lengths": lengths, "methods": methods}
 
 
-def omega_ms() -> float:
-    """Milliseconds that SEAL's weights and their update take a step on a large ranking, median of 20."""
-    work = omega_work(ROWS_OF_A_LARGE_RANKING)
-    seconds = []
-    for _ in range(20):
-        started = time.process_time()
-        work()
-        seconds.append(time.process_time() - started)
-    return 1000 * statistics.median(seconds)
-
-
 def main() -> None:
     """Measure and print."""
     options = arguments()
@@ -84,8 +69,6 @@ def main() -> None:
         run = Run(name, options.steps, options.threads, options.seed, options.text)
         result["shapes"][name] = measure_shape(run, options, console)
         _write(result, options.json)
-    result["omega_ms"] = omega_ms()
-    console.print(f"omega of {ROWS_OF_A_LARGE_RANKING:,} rows: {result['omega_ms']:.2f} ms a step")
     if options.scaling:
         result["scaling"] = measure_scaling(SHAPES[options.shapes.split(",")[0]], 3)
         print_scaling(console, result["scaling"])

@@ -1,11 +1,10 @@
 """Our step, as the training stages run it. What the benchmarks know of the training code is in this file alone."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
 from raysafe.data.tokens import TokenRow
@@ -14,7 +13,7 @@ from raysafe.models.log_probs import frozen_label_log_probs
 from raysafe.models.policy import Policy
 from raysafe.objectives import Objective
 from raysafe.objectives.dpo import Dpo
-from raysafe.selection.seal import OmegaState, omega_start, omega_update, row_weights
+from raysafe.selection.seal import omega_start
 from raysafe.training.context import local_context
 from raysafe.training.engine import PlainEngine
 from raysafe.training.selector_loop import Learners, SelectorData, SelectorPlan, engine_settings, selector_step
@@ -114,18 +113,6 @@ class OurSeal:
         plan = SelectorPlan(number, finetune, safe, SEAL.gamma)
         self.state, means = selector_step(self.learners, SEAL, self.data, self.state, plan, local_context())
         return (1 - SEAL.gamma) * means["safe"] + SEAL.gamma * means["finetune"]
-
-
-def omega_work(rows: int) -> Callable[[], OmegaState]:
-    """What a SEAL step does with omega alone, on a ranking of so many rows."""
-    state, rows_B = omega_start(SEAL.scores(rows, seed=0), SEAL.optimizer), torch.arange(SEAL.batch_size)
-    losses_B = torch.ones(SEAL.batch_size, dtype=torch.float64)
-
-    def work() -> OmegaState:
-        weights_N = row_weights(state.omega_N, SEAL.weights)
-        return omega_update(state, rows_B, losses_B, SEAL.lr, SEAL.weights, SEAL.optimizer, weights_N)
-
-    return work
 
 
 def our_step(method: Method, shape: Shape, work: Workload) -> OurStep | OurSeal:
