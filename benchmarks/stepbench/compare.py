@@ -12,8 +12,9 @@ from stepbench.published import published_step
 from stepbench.rows import Workload, make_workload
 from stepbench.shapes import SHAPES, Shape
 
-TOLERANCE = 1e-4
-"""Largest relative difference of two ways' losses."""
+TOLERANCE, TRL_TOLERANCE = 1e-4, 1e-3
+"""Largest relative difference of two ways' first losses. DPO's is a difference of sums in the thousands, in float32, and TRL's
+hold the same terms in another order."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,9 @@ def compare(run: Run, name: str, ways: tuple[str, ...], memory: bool) -> dict[st
 
 
 def _check(name: str, way: str, found: float) -> None:
-    if not found <= TOLERANCE:
-        raise SystemExit(f"{name}: the first loss of {way} differs from ours by {found:.2e}, more than {TOLERANCE:.0e}.")
+    allowed = TRL_TOLERANCE if way.startswith("trl") else TOLERANCE
+    if not found <= allowed:
+        raise SystemExit(f"{name}: the first loss of {way} differs from ours by {found:.2e}, more than {allowed:.0e}.")
 
 
 def _figures(timed: Timed, operations: int, floor_s: float) -> dict[str, Any]:
