@@ -28,6 +28,8 @@ class Policy(torch.nn.Module):
         self.head: LabelHead | CheckpointedHead | None = None
         if batching != "padded":
             self.head = _packed_head(model)
+        elif _switched(model):
+            _causal(model).set_attn_implementation("sdpa" if _causal(model)._supports_sdpa else "eager")
         if batching == "packed" and self.head is None:
             raise StageError(
                 f"`training.batching`: got packed, but {type(_causal(model)).__name__} computes something else on packed rows "
@@ -87,7 +89,12 @@ def _packed_head(model: Any) -> LabelHead | CheckpointedHead | None:
         made = CheckpointedHead(head)
     else:
         return None
-    return made if _agrees(model, made) else None
+    return made if _switched(model) or _agrees(model, made) else None
+
+
+def _switched(model: Any) -> bool:
+    """Whether the model's attention is that of packed rows, as it was in another policy before."""
+    return _causal(model).config._attn_implementation == attention.NAME
 
 
 def _agrees(model: Any, head: LabelHead | CheckpointedHead) -> bool:

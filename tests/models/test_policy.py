@@ -140,6 +140,14 @@ def test_auto_packs_what_can_be_packed_and_leaves_training_mode_alone():
     assert Policy(family("llama").eval()).batching == "packed"
 
 
+@pytest.mark.parametrize("kind", ["llama", "gemma2"])
+def test_a_model_may_go_from_one_policy_to_another(kind):
+    model = family(kind).eval()
+    first = Policy(model)(ROWS)[1]
+    for batching in ("packed", "padded", "auto"):
+        torch.testing.assert_close(Policy(model, batching)(ROWS)[1], first, rtol=1e-4, atol=1e-4)
+
+
 def test_log_probabilities_alone_need_no_loss():
     policy = Policy(family("llama").eval())
     loss, log_probs_L = policy(ROWS)
