@@ -36,3 +36,73 @@ def test_no_stage_and_no_precision_has_made_a_step_before_the_first(stage, preci
     """In bf16 the weights that come out are rounded: by the mean the step shows. A step before would make it .74 of that."""
     step = moved(DeepSpeedEngine, zero_stage=stage, precision=precision)
     assert step.mean().item() == pytest.approx(1e-2, rel=0.01 if precision == "float32" else 0.06)
+
+
+ENGINES = {"plain": (PlainEngine, {})} | {f"zero {n}": (DeepSpeedEngine, {"zero_stage": n}) for n in range(4)}
+ROWS = tiny.token_rows(4)
+
+
+@pytest.fixture(params=ENGINES)
+def make(request, one_process_group):
+    """Builds one of the family's members around a fresh tiny model; all are closed in the end."""
+    kind, settings = ENGINES[request.param]
+    made = []
+
+    def build(**change):
+        made.append(kind(tiny.llama(), TrainingSettings(**{"lr": 1e-2, **settings, **change}), torch.device("cpu")))
+        return made[-1]
+
+    yield build
+    for engine in made:
+        engine.close()
+
+
+def learn(engine):
+    loss, _ = engine.module(ROWS, None, lambda log_probs_L: -log_probs_L.mean())
+    engine.backward(loss)
+    return loss.item()
+
+
+@pytest.mark.filterwarnings("default")
+class TestEveryEngine:
+    def test_learns(self, make):
+        engine = make()
+        losses = [learn(engine) for _ in range(4)]
+        assert losses == sorted(losses, reverse=True) and losses[3] < 0.9 * losses[0]
+
+    def test_knows_the_models_own_parameter_names_and_whole_shapes(self, make):
+        expected = {name: p.shape for name, p in tiny.llama().named_parameters()}
+        assert {name: value.shape for name, value in make().full_state().items()} == expected
+
+    def test_steps_only_at_the_end_of_the_accumulation(self, make):
+        engine = make(accumulation=2)
+        before = engine.full_state()
+        learn(engine)
+        assert all(torch.equal(value, before[name]) for name, value in engine.full_state().items())
+        learn(engine)
+        assert any(not torch.equal(value, before[name]) for name, value in engine.full_state().items())
+
+    def test_follows_the_rate_that_it_is_told(self, make):
+        engine = make()
+        before = engine.full_state()
+        engine.set_lr(0.0)
+        learn(engine)
+        assert all(torch.equal(value, before[name]) for name, value in engine.full_state().items())
+
+    def test_gives_back_what_it_was_told_to_keep(self, make, tmp_path):
+        engine = make()
+        learn(engine)
+        engine.save_state(tmp_path, {"epoch": 3, "omega": torch.tensor([1.5])})
+        kept, first = engine.full_state(), learn(engine)
+        other = make()
+        extra = other.load_state(tmp_path)
+        assert extra["epoch"] == 3 and extra["omega"].item() == 1.5
+        assert all(torch.equal(value, kept[name]) for name, value in other.full_state().items())
+        assert learn(other) == first
+
+    def test_notices_a_parameter_that_is_no_longer_finite(self, make):
+        engine = make(clip=0.0)
+        assert engine.finite()
+        engine.set_lr(3e38)
+        learn(engine)
+        assert not engine.finite()
