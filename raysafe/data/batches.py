@@ -70,6 +70,11 @@ def label_mask(rows: Sequence[TokenRow]) -> Tensor:
     return (torch.arange(int(counts_B1.max())) < counts_B1).to(torch.float32)
 
 
+def label_count(rows: Sequence[TokenRow]) -> int:
+    """Labels of all rows together."""
+    return sum(row.label_count for row in rows)
+
+
 def lay_out(values_L: Tensor, mask_BT: Tensor) -> Tensor:
     """Values that stand row by row, at the places of `label_mask`, shape BT, 0.0 elsewhere."""
     return values_L.new_zeros(mask_BT.shape).masked_scatter(mask_BT.bool(), values_L)

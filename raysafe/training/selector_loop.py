@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from raysafe.data.batches import Batch, Share, collate, cycled, label_mask, lay_out, shuffled, split
+from raysafe.data.batches import Batch, Share, collate, cycled, label_count, label_mask, lay_out, shuffled, split
 from raysafe.data.tokens import TokenRow
 from raysafe.objectives import batch_means, sequence_log_prob
 from raysafe.selection.diagnostics import auc
@@ -254,7 +254,7 @@ def _losses(engine: Engine, batch: Batch, streams: Sequence[str], loss_of: RowLo
         losses_B = -sequence_log_prob(lay_out(log_probs_L, mask_BT), mask_BT) / mask_BT.sum(dim=-1)
         return dict(zip(streams, losses_B.split(sizes), strict=True))
 
-    linear_L = torch.ones(int(mask_BT.sum()), dtype=torch.bool)
+    linear_L = torch.ones(label_count(rows), dtype=torch.bool)
     of_labels = None if loss_of is None else (lambda log_probs_L: loss_of(by_stream(log_probs_L)))
     loss, log_probs_L = engine.module(rows, linear_L, of_labels)
     return loss, by_stream(log_probs_L)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from raysafe.data.batches import Batch, Share, collate, label_mask, lay_out, split
+from raysafe.data.batches import Batch, Share, collate, label_count, label_mask, lay_out, split
 from raysafe.data.tokens import TokenRow
 from raysafe.errors import NotFiniteError
 from raysafe.objectives import Objective, StreamLogProbs, batch_means, total_loss
@@ -112,14 +112,14 @@ class Formula:
             flat = {model: torch.cat([rows_[place] for place in batch.positions[name]]) for model, rows_ in values.items()}
             frozen[name] = {model: lay_out(flat_L.to(device), masks[name]) for model, flat_L in flat.items()}
             weights["retain" if name == "retain" else "align"] = batch.weights_B[rows].to(device)
-            linear += [name in objective.linear] * int(masks[name].sum())
+            linear += [name in objective.linear] * label_count(batch.rows[rows])
             lengths[name] = torch.tensor([len(row.input_ids) for row in batch.rows[rows]], device=device)
         return cls(objective, batch, masks, frozen, torch.tensor(linear), step_rows, weights, lengths, data.padded)
 
     def streams(self, log_probs_L: Tensor) -> dict[Any, StreamLogProbs]:
         """What the objective is called on."""
-        counts = [int(mask_BT.sum()) for mask_BT in self.masks.values()]
-        parts = dict(zip(self.masks, log_probs_L.split(counts), strict=True))
+        counts = [label_count(self.batch.rows[rows]) for rows in self.batch.streams.values()]
+        parts = dict(zip(self.batch.streams, log_probs_L.split(counts), strict=True))
         return {
             name: StreamLogProbs(
                 lay_out(parts[name], mask_BT),
