@@ -81,7 +81,7 @@ def _packed_head(model: Any) -> LabelHead | CheckpointedHead | None:
     if not getattr(causal, "_supports_attention_backend", False):
         return None
     head = causal.get_output_embeddings()
-    softcap = getattr(causal.config, "final_logit_softcapping", None)
+    softcap = getattr(causal.config.get_text_config(), "final_logit_softcapping", None)
     made: LabelHead | CheckpointedHead
     if type(head) is torch.nn.Linear and head.bias is None:
         made = LabelHead(head.weight, softcap)
@@ -102,7 +102,7 @@ def _agrees(model: Any, head: LabelHead | CheckpointedHead) -> bool:
     causal, training = _causal(model), model.training
     before = causal.config._attn_implementation
     policy = Policy(model.eval(), "padded")
-    rows = _probe(causal.config.vocab_size)
+    rows = _probe(causal.config.get_text_config().vocab_size)
     try:
         with torch.no_grad():
             expected_L = policy(rows)[1]

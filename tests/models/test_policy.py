@@ -23,6 +23,7 @@ FAMILIES = {
     "mistral": {"sliding_window": 6},
     "gemma": {"head_dim": 8},
     "gemma2": {"head_dim": 8, "sliding_window": 6, "query_pre_attn_scalar": 8, "final_logit_softcapping": 3.0},
+    "gemma3_text": {"head_dim": 8, "sliding_window": 6, "query_pre_attn_scalar": 8},
     "phi3": {},
     "gpt2": {"bos_token_id": 1, "eos_token_id": 1, "resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0},
     "olmo2": {},
