@@ -59,6 +59,7 @@ class TrialRecord:
             unsafe_selected=self.result.get("unsafe_selected"),
             ranking_auc=self.result.get("ranking_auc"),
             planted_recall=self.result.get("planted_recall"),
+            safeinstr_rows=self.result.get("safeinstr_rows"),
             dropped_rows=self.result.get("dropped_rows"),
             epochs=self.epoch,
             wall_s=round(self.seconds, 2),

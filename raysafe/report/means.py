@@ -39,6 +39,7 @@ def _mean_row(group: Sequence[TrialRow]) -> TrialRow:
         unsafe_selected=_mean([row.unsafe_selected for row in used]),
         ranking_auc=_mean([row.ranking_auc for row in used]),
         planted_recall=_mean([row.planted_recall for row in used]),
+        safeinstr_rows=_mean([row.safeinstr_rows for row in used]),
         dropped_rows=_mean([row.dropped_rows for row in used]),
         epochs=_mean([row.epochs for row in used]),
         wall_s=_mean([row.wall_s for row in used]),

@@ -18,7 +18,10 @@ _FIRST = ("trial", "status", "seed")
 _BEFORE_SUITES = ("win_rate", "win_rate_low", "win_rate_high", "safety_score", "safety_score_low", "safety_score_high")
 _SUITES = ("asr_direct", "asr_prefill")
 _AFTER_SUITES = ("over_refusal", "utility", "new_tasks")
-_LAST = ("selected_rows", "unsafe_selected", "ranking_auc", "planted_recall", "dropped_rows", "epochs", "wall_s", "error")
+_LAST = (
+    *("selected_rows", "unsafe_selected", "ranking_auc", "planted_recall", "safeinstr_rows", "dropped_rows"),
+    *("epochs", "wall_s", "error"),
+)
 _SUITE = re.compile(r"asr_(?!.*_(low|high|n|\d+)$)")
 """Not an interval's end or n, and not a variant such as `asr_prefill_5`."""
 
@@ -42,6 +45,8 @@ class TrialRow:
     """P(a safe row ranks above an unsafe one), in [0, 1], where labels are known."""
     planted_recall: float | None = None
     """Share of the planted rows outside the top p % of the ranking, in [0, 1], where rows were planted."""
+    safeinstr_rows: float | None = None
+    """Trusted rows that were trained on beside the selected ones."""
     dropped_rows: float | None = None
     """Rows that training skipped, of all streams, as no label of theirs was left; the training's manifest says why of each."""
     epochs: float | None = None
