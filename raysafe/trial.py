@@ -61,12 +61,12 @@ def run_trial(
     reference, ranking, *frozen = launch([reference_stage(trial, inputs, model), *prior_stages(trial, inputs, model, ranker)])
     selection = select(trial, ranking)
     selection.save(folder / "selection.parquet")
-    admixed = admixture(trial, inputs)
-    if admixed is not None:
-        save_rows(admixed.examples(), folder / "safeinstr.parquet")
     proxy = frozen_proxy(trial, inputs, model, frozen, launch)
     plan = evaluation_plan(trial, inputs, model, reference)
     stage = train_stage(trial, inputs, model, selection, folder / "selection.parquet", [*frozen[:1], *proxy], plan)
+    admixed = stage.admixture
+    if admixed is not None:
+        save_rows(admixed.examples(), folder / "safeinstr.parquet")
     (checkpoint,) = launch([stage])
     (scores,) = launch([EvaluateStage(trained_model(checkpoint), plan)])
     link(folder / "checkpoint", checkpoint.folder)

@@ -70,7 +70,7 @@ def train_step(
         values = formula.values(log_probs_L)
         total = context.total([*values, float(sum(len(row.input_ids) for row in batch.rows))])
         if not all(map(math.isfinite, total)):
-            raise not_finite(plan.number, formula.faults(log_probs_L, data), context)
+            raise not_finite(plan.number, formula.faults(log_probs_L), context)
         engine.backward(loss)
         sums = [before + now for before, now in zip(sums, total, strict=True)]
     *losses, tokens = sums
@@ -148,12 +148,13 @@ class Formula:
         return [total_loss(means, self.objective.alpha).item(), align, means["retain"].item()]
 
     @torch.no_grad()
-    def faults(self, log_probs_L: Tensor, data: TrainingData) -> dict[str, list[int]]:
+    def faults(self, log_probs_L: Tensor) -> dict[str, list[int]]:
         """By stream, the source indices of the rows that are to blame: their own log-probabilities are not finite, or else
         the objective's value on them is not."""
-        streams, losses = self.streams(log_probs_L), self.objective(self.streams(log_probs_L))
+        streams = self.streams(log_probs_L)
         bad = {name: ~torch.isfinite(stream.policy_BT).all(dim=-1) for name, stream in streams.items()}
         if not any(bad_B.any() for bad_B in bad.values()):
+            losses = self.objective(streams)
             bad = {name: ~torch.isfinite(losses["retain" if name == "retain" else "align"]) for name in streams}
         return {name: indices_where(self.batch.rows[self.batch.streams[name]], bad_B) for name, bad_B in bad.items()}
 
