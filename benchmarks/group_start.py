@@ -20,12 +20,12 @@ from transformers.utils.logging import disable_progress_bar
 
 from raysafe.artifacts import Store
 from raysafe.cluster.groups import connect, worker_groups
-from raysafe.config import make_sweep
-from raysafe.inputs import find_inputs
-from raysafe.refs import ModelRef
+from raysafe.config.sections import Resources
+from raysafe.config.sweeps import make_sweep
+from raysafe.data.references import ModelRef
 from raysafe.sandbox.tokenizer import build_tokenizer
-from raysafe.settings import Resources
-from raysafe.stages import TrainStage
+from raysafe.stages.inputs import find_inputs
+from raysafe.stages.train import TrainStage
 
 
 def random_model(folder: Path) -> ModelRef:

@@ -25,11 +25,11 @@ from stepbench.methods import METHODS, POLICY_SEED, SETTINGS
 from stepbench.rows import Workload, make_workload, mean_lengths
 from stepbench.shapes import SHAPES, Shape, random_model
 
+from raysafe.config.sections import Lora
+from raysafe.context import Context
 from raysafe.models.loading import freeze
 from raysafe.models.log_probs import frozen_label_log_probs
 from raysafe.models.policy import Policy
-from raysafe.settings import Lora
-from raysafe.training.context import Context
 from raysafe.training.engine import DeepSpeedEngine, Engine, PlainEngine
 from raysafe.training.step import StepPlan, TrainingData, train_step
 

@@ -8,7 +8,7 @@ from typing import Any
 __version__ = "0.1.0"
 __all__ = ["load_sweep", "run_sweep", "run_trial", "__version__"]
 
-_HOMES = {"load_sweep": "raysafe.config", "run_sweep": "raysafe.cluster.sweep", "run_trial": "raysafe.trial"}
+_HOMES = {"load_sweep": "raysafe.config.sweeps", "run_sweep": "raysafe.cluster.running", "run_trial": "raysafe.trial"}
 
 
 def __getattr__(name: str) -> Any:

@@ -12,19 +12,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from raysafe.artifacts import Artifact, Store, fingerprint
-from raysafe.config import TrialConfig
-from raysafe.data.diagnosis import DIAGNOSTICS, Diagnosis, Scored, diagnose
-from raysafe.data.manifest import Ranking, Selection, keep_top, save_rows
+from raysafe.config.sections import Prefix
+from raysafe.config.sweeps import TrialConfig
+from raysafe.context import local_context
+from raysafe.data.references import Admixture, Alignment, DataRef, ModelRef, PlantedRef, drawn
 from raysafe.evaluation.metrics import Rate, rates_of
-from raysafe.inputs import TrialInputs, find_inputs
-from raysafe.making import make
 from raysafe.objectives.dpo import Dpo
-from raysafe.refs import Admixture, Alignment, DataRef, ModelRef, PlantedRef, drawn
+from raysafe.ranking.diagnosis import DIAGNOSTICS, Diagnosis, Scored, diagnose
+from raysafe.ranking.seal_loop import engine_settings
+from raysafe.ranking.tables import Ranking, Selection, keep_top, save_rows
 from raysafe.selection import Seal
-from raysafe.settings import Prefix
-from raysafe.stages import BaseStage, EvaluateStage, EvaluationPlan, LogProbsStage, RankStage, Stage, TrainStage
-from raysafe.training.context import local_context
-from raysafe.training.selector_loop import engine_settings
+from raysafe.stages.base import Stage
+from raysafe.stages.evaluate import EvaluateStage, EvaluationPlan
+from raysafe.stages.inputs import TrialInputs, find_inputs
+from raysafe.stages.log_probs import LogProbsStage
+from raysafe.stages.making import make
+from raysafe.stages.rank import RankStage
+from raysafe.stages.sandbox import BaseStage
+from raysafe.stages.train import TrainStage
 
 Launch = Callable[[Sequence[Stage]], list[Artifact]]
 """Run stages, at once where there is room, and return their results in order. Raises StageError or StageStopped."""

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
+from raysafe.config.sections import TrainingSettings
 from raysafe.objectives import Objective
 from raysafe.objectives.door import Door
 from raysafe.objectives.dpo import Dpo
 from raysafe.objectives.wdoor import WDoor
 from raysafe.selection.seal import Seal
-from raysafe.settings import TrainingSettings
 
 POLICY_SEED, PROXY_SEED, REFERENCE_SEED = 0, 1, 2
 """Three different random models, so that a wrong use of one shows in the loss."""

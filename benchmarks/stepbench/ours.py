@@ -7,16 +7,16 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from raysafe.context import local_context
 from raysafe.data.tokens import TokenRow
 from raysafe.models.loading import freeze
 from raysafe.models.log_probs import frozen_label_log_probs
 from raysafe.models.policy import Policy
 from raysafe.objectives import Objective
 from raysafe.objectives.dpo import Dpo
+from raysafe.ranking.seal_loop import Learners, SelectorData, SelectorPlan, engine_settings, selector_step
 from raysafe.selection.seal import omega_start
-from raysafe.training.context import local_context
 from raysafe.training.engine import PlainEngine
-from raysafe.training.selector_loop import Learners, SelectorData, SelectorPlan, engine_settings, selector_step
 from raysafe.training.step import StepPlan, TrainingData, train_step
 from stepbench.methods import POLICY_SEED, SEAL, SEEDS, SETTINGS, Method
 from stepbench.rows import FIRST_WORD, Workload

@@ -16,12 +16,12 @@ from uuid import uuid4
 import ray
 
 from raysafe.artifacts import Artifact, Store
-from raysafe.cluster.desk import Desk, JobState
 from raysafe.cluster.worker import GroupSettings, group_loop
+from raysafe.config.sections import Resources
 from raysafe.errors import ConfigError, StageError, StageStopped
-from raysafe.making import stage_key
-from raysafe.settings import Resources
-from raysafe.stages import Stage
+from raysafe.stages.base import Stage
+from raysafe.stages.making import stage_key
+from raysafe.sweep.desk import Desk, JobState
 
 ENVIRONMENT = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",

@@ -15,17 +15,17 @@ import ray
 from ray.tune.progress_reporter import TrialProgressCallback
 
 from raysafe.artifacts import write_text
-from raysafe.cluster.desk import Event, JobState
 from raysafe.cluster.groups import Groups
-from raysafe.cluster.tracked import TrackedRuns
-from raysafe.cluster.trial_record import TrialRecord
 from raysafe.cluster.tuning import TrialTask
-from raysafe.config import SweepConfig
+from raysafe.config.sweeps import SweepConfig
 from raysafe.evaluation.metrics import flat_rates, rates_of
 from raysafe.report.live import LiveTable
 from raysafe.report.rankings import read_rankings, write_rankings
 from raysafe.report.summary import SUMMARY, TrialRow, write_summary
 from raysafe.report.table import BASE, base_rows
+from raysafe.sweep.desk import Event, JobState
+from raysafe.sweep.tracked import TrackedRuns
+from raysafe.sweep.trial_record import TrialRecord
 from raysafe.tracking.base import EndStatus, Tracker
 
 POLL_S = 0.3

@@ -10,10 +10,10 @@ import ray
 
 from raysafe.artifacts import plain
 from raysafe.cluster.groups import DeskLaunch, Groups
-from raysafe.config import SweepConfig, TrialPlan
+from raysafe.config.sections import SchedulerSettings
+from raysafe.config.sweeps import SweepConfig, TrialPlan
 from raysafe.errors import StageError, StageStopped
-from raysafe.inputs import TrialInputs
-from raysafe.settings import SchedulerSettings
+from raysafe.stages.inputs import TrialInputs
 from raysafe.trial import run_trial
 
 DRIVER_MEMORY = 1

@@ -15,10 +15,10 @@ import torch
 import torch.distributed as dist
 
 from raysafe.artifacts import Store
-from raysafe.cluster.desk import CLOSE, RENEW, WAIT, JobState
+from raysafe.context import Context
 from raysafe.errors import RaysafeError, StageStopped
-from raysafe.making import make
-from raysafe.training.context import Context
+from raysafe.stages.making import make
+from raysafe.sweep.desk import CLOSE, RENEW, WAIT, JobState
 from raysafe.training.engine import DeepSpeedEngine
 
 POLL_S = 0.05

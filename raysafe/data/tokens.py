@@ -4,9 +4,9 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from raysafe.config.sections import Prefix
 from raysafe.data.chat import ChatFormat
 from raysafe.data.records import Example, Triple
-from raysafe.settings import Prefix
 
 
 @dataclass(frozen=True)

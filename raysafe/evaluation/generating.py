@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
+from raysafe.config.sections import EvaluationSettings
+from raysafe.context import Context
 from raysafe.data.chat import ChatFormat
 from raysafe.models.generation import Generate, greedy
-from raysafe.settings import EvaluationSettings
-from raysafe.training.context import Context
 
 
 def generator(model: Any, chat: ChatFormat, settings: EvaluationSettings, context: Context) -> Generate:

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
+from raysafe.config.sections import Lora
 from raysafe.errors import DataError
-from raysafe.settings import Lora
 
 HUB = "hf://"
 

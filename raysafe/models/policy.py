@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from raysafe.config.sections import Batching
 from raysafe.data.packing import pack
 from raysafe.data.tokens import TokenRow
 from raysafe.errors import StageError
 from raysafe.models import attention
 from raysafe.models.head import CheckpointedHead, LabelHead, LossOf
 from raysafe.models.log_probs import padded_label_log_probs
-from raysafe.settings import Batching
 
 
 class Policy(torch.nn.Module):

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from raysafe.data.diagnosis import Scored, at
-from raysafe.selection.diagnostics import correlation, jaccard, mean_ranks, spearman
+from raysafe.ranking.diagnosis import Scored, at
+from raysafe.selection.measures import correlation, jaccard, mean_ranks, spearman
 
 Named = tuple[str, str, Mapping[str, Any], Scored]
 """A ranking's name, what made it (a selector's name), the settings that tell it from others, and itself."""

@@ -7,10 +7,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from raysafe.data.diagnosis import Diagnosis
+from raysafe.ranking.diagnosis import Diagnosis
 from raysafe.report.rankings import FOLDER, SweepRankings, agreement_lines
 from raysafe.report.table import NONE
-from raysafe.selection.diagnostics import Distribution
+from raysafe.selection.measures import Distribution
 
 _COLUMNS = {"rows": "count", "mean": "mean", "min": "min", "5 %": "q5", "median": "q50", "95 %": "q95", "max": "max"}
 """Of the terminal's table, which has room for some figures only; the file has all."""

@@ -14,8 +14,8 @@ from typing import Any
 import yaml
 
 from raysafe.artifacts import write_text
-from raysafe.data.diagnosis import PERCENTS, Diagnosis, Scored, diagnose
-from raysafe.data.manifest import Ranking
+from raysafe.ranking.diagnosis import PERCENTS, Diagnosis, Scored, diagnose
+from raysafe.ranking.tables import Ranking
 from raysafe.report.agreement import Agreement, agreements
 from raysafe.report.ranking_plots import draw_overlap, draw_scores, draw_shares, draw_single
 from raysafe.report.summary import cell

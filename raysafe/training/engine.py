@@ -14,8 +14,8 @@ from typing import Any, Protocol
 import torch
 import torch.distributed as dist
 
+from raysafe.config.sections import TrainingSettings
 from raysafe.models.policy import Policy
-from raysafe.settings import TrainingSettings
 
 
 class Engine(Protocol):

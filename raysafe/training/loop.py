@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from raysafe.config.sections import TrainingSettings
+from raysafe.context import Context
 from raysafe.data.batches import cycled, shuffled
 from raysafe.errors import NotFiniteError
 from raysafe.objectives import Objective
-from raysafe.settings import TrainingSettings
-from raysafe.training.context import Context
 from raysafe.training.engine import Engine
 from raysafe.training.schedule import lr_at
 from raysafe.training.step import StepPlan, TrainingData, train_step

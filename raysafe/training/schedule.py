@@ -2,7 +2,7 @@
 
 import math
 
-from raysafe.settings import TrainingSettings
+from raysafe.config.sections import TrainingSettings
 
 
 def lr_at(step: int, total_steps: int, settings: TrainingSettings) -> float:

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from raysafe.config.sections import TrainingSettings
+from raysafe.context import Context
 from raysafe.data.batches import Batch, Share, collate, label_count, label_mask, lay_out, split
 from raysafe.data.tokens import TokenRow
 from raysafe.errors import NotFiniteError
 from raysafe.objectives import Objective, StreamLogProbs, batch_means, total_loss
-from raysafe.settings import TrainingSettings
-from raysafe.training.context import Context
 from raysafe.training.engine import Engine
 
 

@@ -14,7 +14,7 @@ from small import small_trial
 
 from raysafe.cli import main
 from raysafe.data.loading import load_examples
-from raysafe.data.manifest import Selection
+from raysafe.ranking.tables import Selection
 
 
 @pytest.fixture

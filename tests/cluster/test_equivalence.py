@@ -5,9 +5,9 @@ from small import small_trial
 
 from raysafe.artifacts import Store
 from raysafe.cluster.groups import worker_groups
-from raysafe.config import make_sweep
-from raysafe.making import History
-from raysafe.settings import Resources
+from raysafe.config.sections import Resources
+from raysafe.config.sweeps import make_sweep
+from raysafe.stages.making import History
 from raysafe.trial import here, run_trial
 
 ONE_WORKER = {

@@ -11,9 +11,9 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from raysafe.cluster.groups import worker_groups
-from raysafe.config import make_sweep
-from raysafe.making import History
-from raysafe.settings import Resources
+from raysafe.config.sections import Resources
+from raysafe.config.sweeps import make_sweep
+from raysafe.stages.making import History
 from raysafe.trial import run_trial
 
 ALPACA = Path(os.environ.get("RAYSAFE_ALPACA", Path(__file__).parents[3] / "shared/data/alpaca_cleaned_400.jsonl"))

@@ -16,12 +16,12 @@ from transformers import AutoModelForCausalLM
 
 from raysafe.artifacts import Store
 from raysafe.cluster.groups import worker_groups
-from raysafe.cluster.sweep import RunOptions, run_sweep
-from raysafe.config import make_sweep
-from raysafe.data.manifest import COLUMNS
+from raysafe.cluster.running import RunOptions, run_sweep
+from raysafe.config.sections import Resources
+from raysafe.config.sweeps import make_sweep
 from raysafe.errors import ConfigError
-from raysafe.making import History
-from raysafe.settings import Resources
+from raysafe.ranking.tables import COLUMNS
+from raysafe.stages.making import History
 from raysafe.trial import run_trial
 
 pytestmark = pytest.mark.usefixtures("ray_here")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from raysafe.checking import parse_yaml
-from raysafe.config import load_sweep, make_sweep
+from raysafe.config.reading import parse_yaml
+from raysafe.config.sweeps import load_sweep, make_sweep
 from raysafe.errors import ConfigError
 from raysafe.objectives import OBJECTIVES
 from raysafe.objectives.sft import Sft

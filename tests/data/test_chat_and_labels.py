@@ -7,11 +7,11 @@ import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from raysafe.config.sections import Prefix
 from raysafe.data.chat import ChatFormat, load_chat_format
 from raysafe.data.records import Message
 from raysafe.data.tokens import encode_examples, encode_triples
 from raysafe.errors import DataError
-from raysafe.settings import Prefix
 
 NONE = Prefix("none")
 TEXTS = ("open the lid.", " leading space", "größe 你好 🙂", "\n\n\nnewlines first", "a\n\n\n\nb", "x")

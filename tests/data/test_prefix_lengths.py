@@ -3,8 +3,8 @@
 import pytest
 import tiny
 
+from raysafe.config.sections import Prefix
 from raysafe.data.tokens import prefix_lengths
-from raysafe.settings import Prefix
 
 ROWS = [tiny.triple(i) for i in range(400)]
 

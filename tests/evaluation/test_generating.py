@@ -3,11 +3,11 @@
 import tiny
 import torch
 
+from raysafe.config.sections import EvaluationSettings
+from raysafe.context import local_context
 from raysafe.data.chat import ChatFormat
 from raysafe.evaluation.generating import generator
 from raysafe.models.generation import greedy
-from raysafe.settings import EvaluationSettings
-from raysafe.training.context import local_context
 
 SETTINGS = EvaluationSettings(harmful="sandbox", max_new_tokens=6, batch_size=2)
 

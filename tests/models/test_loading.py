@@ -6,10 +6,10 @@ import pytest
 import tiny
 import torch
 
+from raysafe.config.sections import Lora
 from raysafe.errors import DataError
 from raysafe.models.loading import check_model_folder, freeze, load_model
-from raysafe.settings import Lora
-from raysafe.training.checkpoints import plain_model, save_checkpoint, update
+from raysafe.training.export import plain_model, save_checkpoint, update
 
 LORA = Lora(r=2, alpha=4, target_modules=("q_proj", "v_proj"))
 IDS = torch.tensor([[5, 6, 7, 8]])

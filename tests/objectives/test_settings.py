@@ -6,7 +6,7 @@ from typing import get_args, get_type_hints
 
 import pytest
 
-from raysafe.config import make_sweep
+from raysafe.config.sweeps import make_sweep
 from raysafe.errors import ConfigError
 from raysafe.objectives import OBJECTIVES
 from raysafe.objectives.token_weights import TOKEN_WEIGHTS

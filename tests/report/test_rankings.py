@@ -10,7 +10,7 @@ import torch
 import yaml
 from rich.console import Console
 
-from raysafe.data.manifest import Ranking, keep_top
+from raysafe.ranking.tables import Ranking, keep_top
 from raysafe.report.agreement import differ, matrix
 from raysafe.report.ranking_tables import print_diagnosis, print_rankings
 from raysafe.report.rankings import SAME_DATA_ONLY, differing, dotted, read_rankings, write_rankings

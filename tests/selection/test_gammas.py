@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from raysafe.artifacts import fingerprint
-from raysafe.config import make_sweep
+from raysafe.config.sweeps import make_sweep
 from raysafe.errors import ConfigError
 from raysafe.selection import Seal
 

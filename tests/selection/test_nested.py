@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raysafe.data.dsir import dsir_scores
-from raysafe.data.manifest import Ranking, keep_top
+from raysafe.ranking.dsir_library import dsir_scores
+from raysafe.ranking.tables import Ranking, keep_top
 from raysafe.selection import SELECTORS, kept_count
 from raysafe.selection.seal import omega_start, omega_update
 

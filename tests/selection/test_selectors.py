@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raysafe.selection import SELECTORS, Seal, Selector
-from raysafe.selection.diagnostics import auc
+from raysafe.selection.measures import auc
 from raysafe.selection.random import Random
 
 

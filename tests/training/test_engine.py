@@ -4,7 +4,7 @@ import pytest
 import tiny
 import torch
 
-from raysafe.settings import TrainingSettings
+from raysafe.config.sections import TrainingSettings
 from raysafe.training.engine import DeepSpeedEngine, PlainEngine
 
 

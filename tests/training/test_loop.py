@@ -8,14 +8,14 @@ import pytest
 import tiny
 import torch
 
+from raysafe.config.sections import TrainingSettings
+from raysafe.context import local_context
 from raysafe.errors import NotFiniteError, StageStopped
 from raysafe.objectives import OBJECTIVES, StreamLogProbs
 from raysafe.objectives.door import Door
 from raysafe.objectives.refusal import Refusal
 from raysafe.objectives.sft import Sft
 from raysafe.objectives.wdoor import WDoor
-from raysafe.settings import TrainingSettings
-from raysafe.training.context import local_context
 from raysafe.training.engine import PlainEngine
 from raysafe.training.loop import plan_step, steps_per_epoch, train
 from raysafe.training.schedule import lr_at

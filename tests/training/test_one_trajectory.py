@@ -6,14 +6,14 @@ import pytest
 import tiny
 import torch
 
+from raysafe.config.sections import TrainingSettings
+from raysafe.context import local_context
 from raysafe.data.tokens import TokenRow
 from raysafe.objectives import OBJECTIVES
+from raysafe.ranking.seal_loop import SelectorData, engine_settings, rank_rows
 from raysafe.selection.seal import Seal
-from raysafe.settings import TrainingSettings
-from raysafe.training.context import local_context
 from raysafe.training.engine import PlainEngine
 from raysafe.training.loop import train
-from raysafe.training.selector_loop import SelectorData, engine_settings, rank_rows
 from raysafe.training.step import TrainingData
 
 VARIANTS = {

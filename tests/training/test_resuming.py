@@ -8,13 +8,13 @@ import torch
 from peft import LoraConfig, get_peft_model
 from test_one_trajectory import data, pairs
 
+from raysafe.config.sections import TrainingSettings
+from raysafe.context import Context, local_context
 from raysafe.objectives.door import Door
+from raysafe.ranking.seal_loop import SelectorData, engine_settings, rank_rows
 from raysafe.selection.seal import Seal
-from raysafe.settings import TrainingSettings
-from raysafe.training.context import Context, local_context
 from raysafe.training.engine import DeepSpeedEngine, PlainEngine
 from raysafe.training.loop import train
-from raysafe.training.selector_loop import SelectorData, engine_settings, rank_rows
 
 SETTINGS = TrainingSettings(epochs=3, batch_size=3, lr=3e-3, warmup_steps=2, decay="linear")
 STEPS = 3 * 3

@@ -1,0 +1,89 @@
+"""What a command is, and what several of them share.
+
+The files of commands import what they need inside `run`, so that `--help` and errors in the arguments come at once.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from raysafe.cluster.running import RunOptions
+    from raysafe.config.sweeps import SweepConfig
+
+
+@dataclass(frozen=True)
+class Command:
+    """`arguments` adds what the command takes to its parser; `run` does it and returns the exit code."""
+
+    help: str
+    arguments: Callable[[ArgumentParser], None]
+    run: Callable[[Namespace], int]
+
+
+def config_arguments(parser: ArgumentParser) -> None:
+    """What every command takes that reads a configuration."""
+    parser.add_argument("file", metavar="FILE.yaml", help="the configuration")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="as training.epochs=2")
+    parser.add_argument("--storage", type=Path, metavar="DIR", help="where results go (default: $RAYSAFE_STORAGE or runs)")
+    parser.add_argument("--address", metavar="auto", help="a Ray cluster to join; without it Ray starts here")
+
+
+def options(arguments: Namespace) -> RunOptions:
+    """How to run, from parsed arguments."""
+    from raysafe.cluster.running import RunOptions, default_storage
+
+    return RunOptions(
+        storage=arguments.storage or default_storage(),
+        tracking_uri=getattr(arguments, "tracking_uri", None),
+        resume=getattr(arguments, "resume", False),
+        address=arguments.address,
+    )
+
+
+def program() -> str:
+    """How this command was called, so that what it suggests can be pasted."""
+    called = Path(sys.argv[0])
+    if called.name != "raysafe" or shutil.which("raysafe") == str(called):
+        return "raysafe"
+    return str(called.relative_to(Path.cwd())) if called.is_relative_to(Path.cwd()) else str(called)
+
+
+def single(arguments: Namespace) -> SweepConfig:
+    """The file's configuration as one trial: its `sweep` section is left aside, the first of its seeds taken."""
+    from raysafe.config.reading import parse_overrides, read_yaml
+    from raysafe.config.sweeps import make_sweep
+
+    raw = read_yaml(Path(arguments.file))
+    parse_overrides(raw, arguments.overrides)
+    raw.pop("sweep", None)
+    seeds = raw.get("seeds", [0])
+    return make_sweep({**raw, "seeds": seeds[:1] if isinstance(seeds, list) else seeds}, arguments.file)
+
+
+def name_of(config: SweepConfig) -> str:
+    """What a single trial's folder is called."""
+    from raysafe.artifacts import fingerprint
+
+    return f"{config.name}-{fingerprint(config.trials[0].config)[:8]}"
+
+
+def unsafe_text(share: float | None) -> str:
+    """Behind a number of rows: how many of them are unsafe, where it is known."""
+    return "" if share is None else f", {share:.1%} of them unsafe"
+
+
+def tell(row: tuple[str, int, dict[str, float]]) -> None:
+    """A line on stderr for a row that a stage reports."""
+    from rich.console import Console
+
+    label, step, metrics = row
+    names = ("loss", "train/loss", "selector/safe_loss", "selector/auc", "eval/win_rate", "eval/safety_score")
+    shown = "  ".join(f"{name.split('/')[-1]} {metrics[name]:.3f}" for name in names if name in metrics)
+    Console(stderr=True).print(f"{label:10s} step {step:5d}  {shown}", highlight=False)

@@ -1,0 +1,276 @@
+"""What a trial is and what a sweep is; YAML in, frozen objects out, every problem told at once."""
+
+import copy
+import itertools
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from raysafe.config.reading import build, merged, parse_overrides, read_yaml, set_key, unknown_key
+from raysafe.config.sections import (
+    SANDBOX,
+    DataSettings,
+    EvaluationSettings,
+    ModelSettings,
+    Resources,
+    SchedulerSettings,
+    SelectionSettings,
+    TrainingSettings,
+)
+from raysafe.errors import ConfigError
+from raysafe.objectives import OBJECTIVES, Objective
+from raysafe.sandbox.world import World
+from raysafe.selection import SELECTORS, Seal, Selector
+from raysafe.selection.base import READS_MODEL, READS_SAFE
+
+
+@dataclass(frozen=True)
+class TrialConfig:
+    """One trial: rank the rows, keep the top p %, train, attack and score."""
+
+    model: ModelSettings
+    data: DataSettings
+    sandbox: World
+    selector: Selector
+    selection: SelectionSettings
+    objective: Objective
+    training: TrainingSettings
+    proxy: TrainingSettings
+    """How W-DOOR's proxy pi_dpo is trained: objective dpo, retain term on `data.safe`."""
+    evaluation: EvaluationSettings
+    seed: int
+
+    @property
+    def percent(self) -> float:
+        """The kept share of D in %."""
+        if self.selection.percent is not None:
+            return self.selection.percent
+        return 100.0 if self.selector.keeps_all else 80.0
+
+    @property
+    def needed_models(self) -> set[str]:
+        """Frozen models that the objective asks for."""
+        return {name for names in self.objective.frozen_models.values() for name in names}
+
+
+@dataclass(frozen=True)
+class TrialPlan:
+    """A trial of a sweep: its name, its configuration, and what the sweep set in it (dotted keys)."""
+
+    name: str
+    config: TrialConfig
+    swept: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class SweepConfig:
+    """A checked sweep. `resolved` is the plain form, with every default filled in by the file's own rules."""
+
+    name: str
+    question: str
+    trials: tuple[TrialPlan, ...]
+    scheduler: SchedulerSettings
+    resources: Resources
+    resolved: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class _SweepSection:
+    grid: dict[str, list[Any]] = field(default_factory=dict)
+    points: list[dict[str, Any]] = field(default_factory=list)
+
+
+_PLAIN_SECTIONS: dict[str, Any] = {
+    "model": ModelSettings,
+    "data": DataSettings,
+    "sandbox": World,
+    "selection": SelectionSettings,
+    "training": TrainingSettings,
+    "proxy": TrainingSettings,
+    "evaluation": EvaluationSettings,
+}
+_NAMED_SECTIONS: dict[str, tuple[Mapping[str, Any], str]] = {
+    "selector": (SELECTORS, "seal"),
+    "objective": (OBJECTIVES, "wdoor"),
+}
+_TRIAL_KEYS = (*_PLAIN_SECTIONS, *_NAMED_SECTIONS)
+_SWEEP_KEYS = ("name", "question", "seeds", "sweep", "scheduler", "resources")
+
+
+def load_sweep(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> SweepConfig:
+    """Read and check a sweep's YAML file; `overrides` are `a.b=value` texts, as `--set` takes them.
+
+    Raises ConfigError with one line a problem, each naming the key, what it got and what it takes.
+    """
+    raw = read_yaml(Path(path))
+    parse_overrides(raw, overrides)
+    return make_sweep(raw, str(path))
+
+
+def make_sweep(raw: Mapping[str, Any], where: str = "configuration") -> SweepConfig:
+    """Check a sweep given as plain values; see `load_sweep`."""
+    problems = [unknown_key(str(key), raw[key], (*_SWEEP_KEYS, *_TRIAL_KEYS)) for key in raw if key not in _known()]
+    name, question = raw.get("name"), raw.get("question", "")
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
+        problems.append(f"`name`: got {name!r}, but it takes letters, digits, `.`, `_` and `-`, as it names a folder")
+    if not isinstance(question, str):
+        problems.append(f"`question`: got {question!r}, but it takes a text")
+    seeds = raw.get("seeds", [0])
+    if not isinstance(seeds, list) or not seeds or any(type(seed) is not int or seed < 0 for seed in seeds):
+        problems.append(f"`seeds`: got {seeds!r}, but it takes a list of whole numbers, as [0, 1, 2]")
+        seeds = [0]
+    scheduler = build(SchedulerSettings, _named(raw.get("scheduler", {})), "scheduler", problems)
+    resources = build(Resources, raw.get("resources", {}), "resources", problems)
+    section = build(_SweepSection, raw.get("sweep", {}), "sweep", problems) or _SweepSection()
+    shared = {key: copy.deepcopy(value) for key, value in raw.items() if key in _TRIAL_KEYS}
+    trials = _trials(shared, section, seeds, resources or Resources(), problems)
+    if problems:
+        raise ConfigError(f"{where}: " + "; ".join(dict.fromkeys(problems)) + ".")
+    assert scheduler is not None and resources is not None
+    return SweepConfig(str(name), question, tuple(trials), scheduler, resources, dict(raw))
+
+
+def _known() -> tuple[str, ...]:
+    return (*_SWEEP_KEYS, *_TRIAL_KEYS)
+
+
+def _named(raw: Any) -> Any:
+    return {"name": raw} if isinstance(raw, str) else raw
+
+
+def _trials(
+    shared: dict[str, Any], section: _SweepSection, seeds: list[int], resources: Resources, problems: list[str]
+) -> list[TrialPlan]:
+    for key, values in section.grid.items():
+        if not values:
+            problems.append(f"`sweep.grid.{key}`: got [], but it takes at least one value")
+    points = [dict(zip(section.grid, values, strict=True)) for values in itertools.product(*section.grid.values())]
+    if section.points and not section.grid:
+        points = []
+    points += section.points
+    plans: list[TrialPlan] = []
+    for seed, point in itertools.product(seeds, points):
+        raw = copy.deepcopy(shared)
+        for key, value in point.items():
+            if key.split(".")[0] not in _TRIAL_KEYS:
+                problems.append(unknown_key(f"sweep: {key}", value, _TRIAL_KEYS))
+            set_key(raw, key, copy.deepcopy(value))
+        config = make_trial(raw, seed, resources.workers, problems)
+        if config:
+            swept = _flat(point)
+            plans.append(TrialPlan(_trial_name(len(plans), swept, seed), config, swept))
+    return plans
+
+
+def _flat(point: Mapping[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in point.items():
+        if key in _NAMED_SECTIONS and isinstance(value, str):
+            flat[f"{key}.name"] = value
+        elif isinstance(value, Mapping):
+            flat.update(_flat({f"{key}.{inner}": item for inner, item in value.items()}))
+        else:
+            flat[key] = value
+    return flat
+
+
+def _trial_name(index: int, swept: Mapping[str, Any], seed: int) -> str:
+    parts = [str(value) if key.endswith(".name") else f"{key.rsplit('.', 1)[-1]}{value}" for key, value in swept.items()]
+    slug = re.sub(r"[^\w.]+", "_", "-".join([*parts, f"seed{seed}"]))
+    return f"{index:03d}-{slug}"[:80]
+
+
+def make_trial(raw: Mapping[str, Any], seed: int, workers: int, problems: list[str]) -> TrialConfig | None:
+    """One trial from plain values; problems are added to the list."""
+    before = len(problems)
+    raw = {key: _named(value) if key in _NAMED_SECTIONS else value for key, value in raw.items()}
+    raw = {key: {} if value is None else value for key, value in raw.items()}
+    for key, value in raw.items():
+        if not isinstance(value, Mapping):
+            problems.append(f"`{key}`: got {value!r}, but it takes a mapping of keys")
+    if len(problems) > before:
+        return None
+    names = {key: raw.get(key, {}).get("name", default) for key, (_, default) in _NAMED_SECTIONS.items()}
+    names = {key: name if isinstance(name, str) else repr(name) for key, name in names.items()}
+    raw = merged(_defaults(raw, names), raw)
+    raw["sandbox"] = {"seed": seed, **raw.get("sandbox", {})}  # each seed its own world, unless the file names one
+    parts: dict[str, Any] = {key: build(kind, raw.get(key, {}), key, problems) for key, kind in _PLAIN_SECTIONS.items()}
+    for key, (table, _) in _NAMED_SECTIONS.items():
+        parts[key] = _member(key, table, names[key], raw.get(key, {}), problems)
+    if len(problems) > before:
+        return None
+    trial = TrialConfig(seed=seed, **parts)
+    problems.extend(_impossible(trial, workers))
+    return trial if len(problems) == before else None
+
+
+def _member(key: str, table: Mapping[str, Any], name: Any, raw: Mapping[str, Any], problems: list[str]) -> Any:
+    if name not in table:
+        problems.append(f"`{key}.name`: got {name!r}, but it takes one of {', '.join(table)}")
+        return None
+    return build(table[name], {field: value for field, value in raw.items() if field != "name"}, key, problems)
+
+
+@cache
+def _sandbox_defaults() -> dict[str, Any]:
+    return read_yaml(Path(__file__).parents[1] / "sandbox" / "recommended.yaml")
+
+
+def _defaults(raw: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """The sandbox's recommended settings for what this trial uses; nothing for other models."""
+    if raw.get("model", {}).get("path", SANDBOX) != SANDBOX:
+        return {}
+    defaults = {key: value for key, value in _sandbox_defaults().items() if key in _PLAIN_SECTIONS}
+    evaluation = raw.get("evaluation", {})
+    if "attacks" in evaluation:  # a list of suites, not settings to be completed
+        defaults["evaluation"] = {key: value for key, value in defaults["evaluation"].items() if key != "attacks"}
+    for key in _NAMED_SECTIONS:
+        defaults[key] = _sandbox_defaults().get(f"{key}s", {}).get(names[key], {})
+    return defaults
+
+
+def _impossible(trial: TrialConfig, workers: int) -> Iterable[str]:
+    batches = [("training", trial.training.batch_size, trial.training.accumulation)]
+    if "proxy" in trial.needed_models:
+        batches += [("proxy", trial.proxy.batch_size, trial.proxy.accumulation)]
+    if isinstance(trial.selector, Seal):
+        accumulation = trial.selector.accumulation
+        batches += [("selector", trial.selector.batch_size, accumulation)]
+        batches += [("selector.safe", trial.selector.safe_batch_size, accumulation)]
+    for key, rows, accumulation in batches:
+        if rows % (workers * accumulation):
+            label = "selector.safe_batch_size" if key == "selector.safe" else f"{key}.batch_size"
+            yield f"`{label}`: got {rows}, but it takes a multiple of workers * accumulation = {workers * accumulation}"
+    if trial.data.align is None and trial.objective.alignment:
+        yield f"`data.align`: this key is needed, as the objective `{trial.objective.name}` has an alignment term"
+    if trial.data.safe is None and (readers := _readers_of_safe(trial)):
+        yield f"`data.safe`: this key is needed by {readers[0]}"
+    if trial.data.align is None and trial.data.align_harmful is not None:
+        yield "`data.align_harmful`: it pairs up with `data.align`, which is not given"
+    if trial.selection.model is not None and trial.selector.scored_by not in READS_MODEL:
+        takes = ", ".join(name for name, kind in SELECTORS.items() if kind.scored_by in READS_MODEL)
+        yield (
+            f"`selection.model`: got {trial.selection.model.path!r} with selector `{trial.selector.name}`, which uses no model; "
+            f"leave it out or take one of {takes}"
+        )
+    if trial.data.align is None and trial.data.plant:
+        yield f"`data.plant`: got {trial.data.plant}, but it takes 0 without `data.align`, whose harmful answers are planted"
+    if trial.selector.keeps_all and trial.percent != 100:
+        yield (
+            f"`selection.percent`: got {trial.percent:g} with selector `{trial.selector.name}`, which keeps all rows; "
+            "leave it out or take another selector"
+        )
+
+
+def _readers_of_safe(trial: TrialConfig) -> list[str]:
+    """What the trusted rows are for in this trial."""
+    readers = {
+        f"the selector `{trial.selector.name}`": trial.selector.scored_by in READS_SAFE,
+        "W-DOOR's proxy": "proxy" in trial.needed_models,
+        f"`selection.safeinstr` {trial.selection.safeinstr}": trial.selection.safeinstr > 0,
+    }
+    return [name for name, reads in readers.items() if reads]

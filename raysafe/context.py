@@ -1,0 +1,68 @@
+"""What a stage is handed when it runs: who it is among its workers, and whom to tell."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from raysafe.config.sections import TrainingSettings
+from raysafe.errors import StageStopped
+from raysafe.training.engine import DeepSpeedEngine, Engine, PlainEngine
+
+Report = Callable[[int, dict[str, float]], bool]
+"""(step, metrics) of rank 0, out; True comes back if the stage is to stop."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """rank 0 alone reports and writes files. `make_engine` builds a fresh engine around a model. `stop_asked` says at any
+    time, on rank 0, whether the stage is to end."""
+
+    report_row: Report
+    make_engine: Callable[[Any, TrainingSettings, torch.device], Engine]
+    device: torch.device
+    rank: int = 0
+    world_size: int = 1
+    stop_asked: Callable[[], bool] = lambda: False
+
+    def check_stop(self) -> None:
+        """Every rank calls it at every step. Raises StageStopped on all of them if rank 0 was asked to stop."""
+        asked = self.rank == 0 and self.stop_asked()
+        if self.total([float(asked)])[0]:
+            raise StageStopped("stopped between two steps")
+
+    def report(self, step: int, metrics: dict[str, float]) -> None:
+        """Tell the progress; every rank calls it equally often. Raises StageStopped on all ranks if it was asked for."""
+        stop = [self.report_row(step, metrics)] if self.rank == 0 else [False]
+        if self.world_size > 1:
+            dist.broadcast_object_list(stop, src=0)
+        if stop[0]:
+            raise StageStopped(f"stopped at step {step}")
+
+    def total(self, values: list[float]) -> list[float]:
+        """Each value summed over the workers, in float64."""
+        if self.world_size == 1:
+            return values
+        tensor = torch.tensor(values, dtype=torch.float64, device=self.device)
+        dist.all_reduce(tensor)
+        return tensor.tolist()
+
+    def gather(self, value: Any) -> list[Any]:
+        """The value of every rank, in the order of ranks, on all ranks."""
+        if self.world_size == 1:
+            return [value]
+        values: list[Any] = [None] * self.world_size
+        dist.all_gather_object(values, value)
+        return values
+
+    def barrier(self) -> None:
+        """Wait for all ranks."""
+        self.gather(None)
+
+
+def local_context(report_row: Report | None = None, deepspeed: bool = False) -> Context:
+    """A context for one process without workers; `deepspeed` needs a process group of one."""
+    device = torch.device("cpu")
+    return Context(report_row or (lambda step, metrics: False), DeepSpeedEngine if deepspeed else PlainEngine, device)

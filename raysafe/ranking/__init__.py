@@ -1,0 +1,1 @@
+"""Running a selector: SEAL's loop, scoring, rankings and selections as tables, their diagnosis."""

@@ -1,0 +1,182 @@
+"""What a trial works on, found and checked before anything starts: model, data files, attacks, judge, selection file."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from raysafe.artifacts import FORMAT, Store, fingerprint, folder_fingerprint, plain
+from raysafe.config.reading import build, unknown_key
+from raysafe.config.sections import SANDBOX
+from raysafe.config.sweeps import TrialConfig
+from raysafe.data.loading import check_overlap, load_eval_prompts, load_examples, load_triples
+from raysafe.data.records import EvalPrompt, Row, dataset_fingerprint
+from raysafe.data.references import DataRef, ModelRef
+from raysafe.errors import ConfigError, DataError
+from raysafe.evaluation import ATTACKS, JUDGES
+from raysafe.models.loading import HUB, check_model_folder
+from raysafe.ranking.dsir_library import library
+from raysafe.ranking.tables import Selection
+from raysafe.sandbox.world import World, write
+
+_WORLD_FILES = {
+    "finetune": "finetune",
+    "safe": "safe",
+    "align": "align",
+    "harmful": "eval_harmful",
+    "borderline": "eval_borderline",
+    "utility": "eval_known",
+    "new_tasks": "eval_new",
+}
+SUITES = ("harmful", "borderline", "utility", "new_tasks")
+
+
+@dataclass(frozen=True)
+class TrialInputs:
+    """References to what a trial reads. `model` is None for the sandbox's, which a stage has yet to make; `ranker` is that of
+    `selection.model`, None without one and for the sandbox's."""
+
+    model: ModelRef | None
+    finetune: DataRef
+    safe: DataRef | None
+    align: DataRef | None
+    suites: Mapping[str, DataRef]
+    ranker: ModelRef | None = None
+
+    def data(self) -> dict[str, DataRef]:
+        """Every dataset by its role."""
+        roles = {"finetune": self.finetune, "safe": self.safe, "align": self.align, **self.suites}
+        return {role: data for role, data in roles.items() if data is not None}
+
+
+def find_inputs(trial: TrialConfig, store: Store) -> TrialInputs:
+    """Read and check everything that the trial names. Raises ConfigError or DataError, naming key or file and line.
+
+    The sandbox's rows are written into the store on first use.
+    """
+    _check_evaluation(trial)
+    if trial.selector.scored_by == "texts":
+        library()
+    paths = _paths(trial, store)
+    harmful_path = str(Path(trial.data.align_harmful).absolute()) if trial.data.align_harmful else None
+    inputs = TrialInputs(
+        model_ref(trial.model.path, trial.model.chat_template),
+        _ref(load_examples, paths["finetune"]),
+        _ref(load_examples, paths["safe"]) if "safe" in paths else None,
+        _ref(load_triples, paths["align"], harmful_path) if "align" in paths else None,
+        {suite: _ref(load_eval_prompts, paths[suite]) for suite in SUITES if suite in paths},
+        _ranker(trial),
+    )
+    _check_rows(trial, inputs)
+    return inputs
+
+
+def _check_evaluation(trial: TrialConfig) -> None:
+    settings, problems = trial.evaluation, []
+    for name, raw in settings.attacks.items():
+        if name not in ATTACKS:
+            problems.append(unknown_key(f"evaluation.attacks.{name}", raw, ATTACKS))
+        else:
+            build(ATTACKS[name], raw, f"evaluation.attacks.{name}", problems)
+    if settings.judge not in JUDGES:
+        problems.append(f"`evaluation.judge`: got {settings.judge!r}, but it takes one of {', '.join(JUDGES)}")
+    if problems:
+        raise ConfigError("configuration: " + "; ".join(problems) + ".")
+
+
+def _ranker(trial: TrialConfig) -> ModelRef | None:
+    model = trial.selection.model
+    return model_ref(model.path, model.chat_template, "selection.model") if model is not None else None
+
+
+def model_ref(path: str, template: str | None = None, key: str = "model") -> ModelRef | None:
+    """The model of a folder or hub name, checked as far as it can be; None for the sandbox's. `template`: a Jinja file."""
+    if path == SANDBOX:
+        return None
+    if template is not None and not Path(template).is_file():
+        raise DataError(f"`{key}.chat_template`: {template}: no such file.")
+    check_model_folder(path)
+    if path.startswith(HUB):
+        return ModelRef(fingerprint([path, template]), path.removeprefix(HUB), template)
+    text = Path(template).read_text(encoding="utf-8") if template else None
+    folder = Path(path).absolute()
+    return ModelRef(fingerprint([folder_fingerprint(folder), text]), str(folder), template)
+
+
+def _paths(trial: TrialConfig, store: Store) -> dict[str, str]:
+    data, evaluation = trial.data, trial.evaluation
+    named = {"finetune": data.finetune, "safe": data.safe, "align": data.align}
+    named |= {suite: getattr(evaluation, suite) for suite in SUITES}
+    sandbox = world_folder(trial.sandbox, store) if SANDBOX in named.values() else Path()
+    paths = {}
+    for role, path in named.items():
+        if path == SANDBOX:
+            paths[role] = str(sandbox / f"{_WORLD_FILES[role]}.jsonl")
+        elif path is not None:
+            paths[role] = str(Path(path).absolute())
+    return paths
+
+
+def world_folder(world: World, store: Store) -> Path:
+    """The folder with the sandbox's rows, made on first use."""
+    key = fingerprint([FORMAT, "world", world])
+    with store.making("world", key, plain(world)) as place:
+        if place is not None:
+            write(world, place[0])
+    return store.artifact("world", key).folder
+
+
+@lru_cache(maxsize=64)
+def _ref(load: Callable[..., Sequence[Row]], path: str, harmful_path: str | None = None) -> DataRef:
+    rows = load(path) if harmful_path is None else load(path, harmful_path)
+    return DataRef(dataset_fingerprint(rows), path, harmful_path)
+
+
+_checked: set[Any] = set()
+
+
+def _check_rows(trial: TrialConfig, inputs: TrialInputs) -> None:
+    if trial.selection.file is not None:
+        Selection.load(Path(trial.selection.file)).apply(inputs.finetune.examples())
+    if inputs.safe is not None:
+        _check_safeinstr(trial.selection.safeinstr, inputs.safe)
+    if trial.data.plant and inputs.align is not None:
+        _check_plant(trial.data.plant, inputs.align)
+    key = fingerprint([inputs.finetune, inputs.safe, inputs.align, inputs.suites, trial.evaluation.attacks])
+    if key in _checked:
+        return
+    suites: dict[str, list[EvalPrompt]] = {name: data.prompts() for name, data in inputs.suites.items()}
+    training: dict[str, list[Row]] = {"finetune": list(inputs.finetune.examples())}
+    if inputs.safe is not None:
+        training["safe"] = list(inputs.safe.examples())
+    if inputs.align is not None:
+        training["align"] = list(inputs.align.triples())
+    check_overlap(training, suites)
+    _check_suites(trial, suites)
+    _checked.add(key)
+
+
+def _check_safeinstr(count: int, safe: DataRef) -> None:
+    rows = len(safe.examples()) if count else 0
+    if count > rows:
+        raise ConfigError(f"`selection.safeinstr`: got {count}, but `data.safe` has {rows} rows ({safe.path}).")
+
+
+def _check_plant(count: int, align: DataRef) -> None:
+    rows = len(align.triples())
+    if count > rows:
+        raise ConfigError(f"`data.plant`: got {count}, but it takes at most the {rows} rows of `data.align` ({align.path}).")
+
+
+def _check_suites(trial: TrialConfig, suites: Mapping[str, list[EvalPrompt]]) -> None:
+    harmful = suites["harmful"]
+    if "prefill" in trial.evaluation.attacks and not any(prompt.harmful for prompt in harmful):
+        raise DataError(
+            f"`evaluation.harmful`: {harmful[0].identity.source}: the prefill attack needs `harmful` answers, but no row has one."
+        )
+    for role in ("utility", "new_tasks"):
+        for prompt in suites.get(role, ()):
+            if prompt.reference is None:
+                place = f"{prompt.identity.source}, row {prompt.identity.index + 1}"
+                raise DataError(f"`evaluation.{role}`: {place}: it needs a `reference` answer, but has none.")

@@ -1,0 +1,133 @@
+"""Training with an objective as a stage."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from raysafe.artifacts import OFF_KEY
+from raysafe.config.sections import Lora, TrainingSettings
+from raysafe.context import Context
+from raysafe.data.chat import ChatFormat
+from raysafe.data.references import Admixture, Alignment, DataRef, ModelRef
+from raysafe.data.tokens import TokenRow, encode_examples
+from raysafe.errors import NotFiniteError, StageError
+from raysafe.models.loading import load_model
+from raysafe.objectives import Objective
+from raysafe.ranking.tables import Selection
+from raysafe.stages.evaluate import EvaluationPlan
+from raysafe.stages.log_probs import LogProbsStage
+from raysafe.training.engine import Engine
+from raysafe.training.export import plain_model, save_checkpoint, update
+from raysafe.training.loop import train
+from raysafe.training.step import TrainingData
+
+
+@dataclass(frozen=True)
+class TrainStage:
+    """Train with an objective: a Hugging Face folder. `retain` are the rows of `selection`, or all; behind them the admixed."""
+
+    kind: ClassVar[str] = "train"
+    model: ModelRef
+    lora: Lora | None
+    objective: Objective
+    training: TrainingSettings
+    retain: DataRef
+    selected: str | None
+    """Fingerprint of the selected row indices; None for all rows."""
+    max_length: int
+    alignment: Alignment | None
+    frozen_keys: Mapping[str, str]
+    seed: int
+    admixture: Admixture | None = None
+    selection_path: str | None = field(default=None, metadata=OFF_KEY)
+    frozen_folders: Mapping[str, str] = field(default_factory=dict, metadata=OFF_KEY)
+    each_epoch: EvaluationPlan | None = field(default=None, metadata=OFF_KEY)
+
+    @property
+    def label(self) -> str:
+        return "proxy" if self.shared else "train"
+
+    @property
+    def shared(self) -> bool:
+        return self.selected is None
+
+    def run(self, context: Context, folder: Path, workspace: Path) -> dict[str, Any]:
+        chat = self.model.chat()
+        data, dropped = self._data(chat)
+        copy = _Copy(self.model.folder, self.lora, context)
+        engine = context.make_engine(load_model(self.model.folder, lora=self.lora), self.training, context.device)
+        batching = engine.policy.batching
+
+        def after_epoch(engine: Engine, epoch: int) -> dict[str, float]:
+            return self._after_epoch(copy, engine, chat, context)
+
+        try:
+            train(engine, self.objective, data, self.training, self.seed, context, after_epoch, workspace / "state")
+        except NotFiniteError as error:
+            raise NotFiniteError(f"{error} {keep_last_good(engine, copy, chat, context, workspace)}") from error
+        model = copy.refreshed(engine)
+        engine.close()
+        if context.rank == 0:
+            save_checkpoint(model, chat.tokenizer, folder)
+        return {"rows": {name: len(rows) for name, rows in data.rows.items()}, "dropped": dropped, "batching": batching}
+
+    def _after_epoch(self, copy: "_Copy", engine: Engine, chat: ChatFormat, context: Context) -> dict[str, float]:
+        if self.each_epoch is None:
+            return {}
+        settings = self.each_epoch.settings
+        limits = [limit for limit in (settings.epoch_prompts, settings.max_prompts) if limit is not None]
+        scores = self.each_epoch.scores(copy.refreshed(engine), chat, context, min(limits, default=None))
+        return {f"eval/{name}": value for name, value in scores.flat().items()}
+
+    def _data(self, chat: ChatFormat) -> tuple[TrainingData, dict[str, dict[int, str]]]:
+        examples = self.retain.examples()
+        if self.selection_path is not None:
+            examples = Selection.load(Path(self.selection_path)).apply(examples)
+        retain, unused = encode_examples(examples, chat, self.max_length)
+        if not retain:
+            raise StageError(f"{self.retain.path}: none of the {len(examples)} selected rows is usable.")
+        dropped = {"retain": {row.index: row.reason for row in unused}}
+        if self.admixture is not None:
+            admixed, unused = encode_examples(self.admixture.examples(), chat, self.max_length)
+            retain, dropped["safeinstr"] = [*retain, *admixed], {row.index: row.reason for row in unused}
+        rows: dict[str, Sequence[TokenRow]] = {"retain": retain}
+        frozen: dict[str, dict[str, Sequence[Tensor]]] = {}
+        if self.alignment is not None:
+            pairs, dropped["align"] = self.alignment.pairs(chat)
+            stored = {name: LogProbsStage.load(folder) for name, folder in self.frozen_folders.items()}
+            for stream in self.objective.alignment:
+                rows[stream] = [getattr(pair, stream) for pair in pairs]
+                models = self.objective.frozen_models.get(stream, ())
+                frozen[stream] = {name: stored[name][stream] for name in models}
+        return TrainingData(rows, frozen, padded=self.max_length - 1), dropped  # the released code pads every row to the limit
+
+
+def keep_last_good(engine: Engine, copy: "_Copy", chat: ChatFormat, context: Context, workspace: Path) -> str:
+    """Save the model as the last whole epoch left it, as a Hugging Face folder; every rank calls it. Says where it is."""
+    state, kept = workspace / "state", workspace / "last_good"
+    if not (state / "DONE").exists():
+        return "No epoch was completed before, so no checkpoint is left."
+    epoch = int(engine.load_state(state)["epoch"]) + 1
+    model = copy.refreshed(engine)
+    if context.rank == 0:
+        save_checkpoint(model, chat.tokenizer, kept)
+    return f"The model after epoch {epoch} is kept in {kept}."
+
+
+class _Copy:
+    """A plain copy of the model being trained, for evaluation and saving; loaded on first use."""
+
+    def __init__(self, path: str, lora: Lora | None, context: Context) -> None:
+        self.path, self.lora, self.context = path, lora, context
+        self.model: Any = None
+
+    def refreshed(self, engine: Engine) -> Any:
+        state = engine.full_state()
+        if self.model is None:
+            self.model = plain_model(self.path, self.lora, state).to(self.context.device)
+        else:
+            update(self.model, state)
+        return self.model

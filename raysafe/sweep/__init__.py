@@ -1,0 +1,1 @@
+"""A sweep without ray: the desk, trial records, the folder, the plan."""

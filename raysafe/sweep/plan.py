@@ -1,0 +1,217 @@
+"""`--dry-run`: what a sweep would do, worked out with the corridor's own stages and keys, and nothing run."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from raysafe.artifacts import Artifact, Store
+from raysafe.config.sweeps import SweepConfig, TrialConfig
+from raysafe.data.references import DataRef, ModelRef
+from raysafe.selection import Seal, kept_count
+from raysafe.selection.base import READS_MODEL
+from raysafe.stages.base import Stage
+from raysafe.stages.evaluate import EvaluateStage
+from raysafe.stages.inputs import TrialInputs, find_inputs
+from raysafe.stages.making import stage_key
+from raysafe.stages.rank import RankStage
+from raysafe.stages.sandbox import BaseStage
+from raysafe.stages.train import TrainStage
+from raysafe.trial import base_model, frozen_proxy, prior_stages, ranking_model, reference_stage
+
+CHARACTERS_PER_TOKEN = 4.0
+FLOPS_PER_PARAMETER = 6.0
+"""Forward and backward, per token."""
+FORWARD = 1 / 3
+"""The share of that which a forward pass alone takes."""
+FLOPS_OF = {"CPU": 5e10, "GPU": 4e14}
+"""What one worker is assumed to sustain: a CPU core, and 40 % of an H100's bf16 peak."""
+
+
+@dataclass
+class Work:
+    """Stages by key, and what they cost: (label, optimiser steps, row passes, tokens, tokens times weights of the model)."""
+
+    store: Store
+    stages: dict[str, tuple[str, int, int, float, float]] = field(default_factory=dict)
+    ready: set[str] = field(default_factory=set)
+
+    def note(self, stage: Stage, steps: int, rows: int, tokens: float) -> Artifact:
+        """Count a stage once; returns where its result will be."""
+        artifact = self.store.artifact(stage.kind, stage_key(stage))
+        self.stages[artifact.id] = (stage.label, steps, rows, tokens, tokens * model_parameters(getattr(stage, "model", None)))
+        if self.store.ready(artifact.kind, artifact.key):
+            self.ready.add(artifact.id)
+        return artifact
+
+
+def dry_run(sweep: SweepConfig, storage: Path, console: Console) -> None:
+    """Print trials, shared stages, resources and estimated cost. Reads and checks all data; makes only the sandbox's rows."""
+    store = Store(storage)
+    work = Work(store)
+    own: Counter[str] = Counter()
+    for plan in sweep.trials:
+        inputs = find_inputs(plan.config, store)
+        _shared(plan.config, inputs, work)
+        steps, rows, tokens = _training(plan.config, inputs)
+        own.update(steps=steps, rows=rows, tokens=int(tokens), work=int(tokens) * model_parameters(inputs.model))
+    console.print(_trials_table(sweep))
+    console.print(_stages_table(work, len(sweep.trials), own))
+    console.print(_resources_line(sweep), highlight=False, soft_wrap=True)
+    console.print(_cost_line(sweep, work, own), highlight=False, soft_wrap=True)
+
+
+def _shared(trial: TrialConfig, inputs: TrialInputs, work: Work) -> None:
+    def note(stages: Sequence[Stage]) -> list[Artifact]:
+        return [work.note(stage, *_cost(stage, inputs)) for stage in stages]
+
+    model = base_model(trial, inputs, note)
+    ranker = ranking_model(trial, inputs, model, note)
+    _, _, *frozen = note([reference_stage(trial, inputs, model), *prior_stages(trial, inputs, model, ranker)])
+    frozen_proxy(trial, inputs, model, frozen, note)
+
+
+def _cost(stage: Stage, inputs: TrialInputs) -> tuple[int, int, float]:
+    """(optimiser steps, row passes, tokens) of a shared stage."""
+    if isinstance(stage, RankStage):
+        return _rank_cost(stage, inputs)
+    if isinstance(stage, TrainStage):
+        return _train_cost(stage, size_of(stage.retain).rows, inputs)
+    if isinstance(stage, BaseStage | EvaluateStage) or inputs.align is None:
+        return 0, 0, 0.0
+    pairs = size_of(inputs.align, triples=True)
+    return 0, 2 * pairs.rows, 2 * pairs.tokens * FORWARD
+
+
+def _rank_cost(stage: RankStage, inputs: TrialInputs) -> tuple[int, int, float]:
+    finetune = size_of(inputs.finetune)
+    if isinstance(stage.selector, Seal):
+        assert inputs.safe is not None
+        seal = stage.selector
+        steps = seal.epochs * math.ceil(finetune.rows / seal.batch_size)
+        passes = seal.epochs * (2 if seal.algorithm == 1 else 1)  # theta^ sees D as well
+        safe = steps * seal.safe_batch_size
+        return steps, passes * finetune.rows + safe, passes * finetune.tokens + safe * size_of(inputs.safe).mean
+    if stage.selector.scored_by in READS_MODEL:
+        return 0, finetune.rows, finetune.tokens * FORWARD
+    return 0, 0, 0.0
+
+
+def _training(trial: TrialConfig, inputs: TrialInputs) -> tuple[int, int, float]:
+    kept = kept_count(size_of(inputs.finetune).rows, trial.percent)
+    return _train_cost(trial, kept + trial.selection.safeinstr, inputs)
+
+
+def _train_cost(run: Any, retain: int, inputs: TrialInputs) -> tuple[int, int, float]:
+    pairs = size_of(inputs.align, triples=True) if run.objective.alignment and inputs.align else Size(0, 0.0)
+    size, streams = run.training.batch_size, len(run.objective.alignment)
+    steps = run.training.epochs * math.ceil(max(retain, pairs.rows) / size)
+    tokens = steps * size * (size_of(inputs.finetune).mean + streams * pairs.mean / 1.5)
+    return steps, steps * size * (1 + streams), tokens
+
+
+@dataclass(frozen=True)
+class Size:
+    """Rows of a data file, and its tokens by the number of characters."""
+
+    rows: int
+    tokens: float
+
+    @property
+    def mean(self) -> float:
+        """Tokens a row."""
+        return self.tokens / self.rows if self.rows else 0.0
+
+
+@cache
+def size_of(data: DataRef, triples: bool = False) -> Size:
+    """Counted once a file, however many trials read it."""
+    rows: Sequence[Any] = data.triples() if triples else data.examples()
+    return Size(len(rows), sum(map(_characters, rows)) / CHARACTERS_PER_TOKEN)
+
+
+def _characters(row: Any) -> int:
+    texts = [turn.content for turn in row.prompt] + [getattr(row, name, "") for name in ("response", "safe", "harmful")]
+    return sum(map(len, texts))
+
+
+@cache
+def model_parameters(model: ModelRef | None) -> int:
+    """Number of weights in the model's safetensors, 0 where it is yet to be made or on a hub."""
+    if model is None or not Path(model.folder).is_dir():
+        return 0
+    from safetensors import safe_open
+
+    total = 0
+    for path in Path(model.folder).glob("*.safetensors"):
+        with safe_open(path, "pt") as weights:
+            total += sum(math.prod(weights.get_slice(name).get_shape()) for name in weights.keys())  # noqa: SIM118
+    return total
+
+
+def _trials_table(sweep: SweepConfig) -> Table:
+    table = Table(title=f"{sweep.name}: {len(sweep.trials)} trials", caption=sweep.question or None)
+    keys = list(dict.fromkeys(key for plan in sweep.trials for key in plan.swept))
+    for column in ("trial", *keys, "seed"):
+        table.add_column(column)
+    for plan in sweep.trials:
+        table.add_row(plan.name, *(str(plan.swept.get(key, "")) for key in keys), str(plan.config.seed))
+    return table
+
+
+def _stages_table(work: Work, trials: int, own: Counter[str]) -> Table:
+    table = Table(title="stages")
+    for column in ("stage", "runs", "there already", "optimiser steps", "row passes"):
+        table.add_column(column, justify="left" if column == "stage" else "right")
+    labels = dict.fromkeys(label for label, *_ in work.stages.values())
+    for label in labels:
+        keys = [key for key, value in work.stages.items() if value[0] == label]
+        steps = sum(work.stages[key][1] for key in keys)
+        rows = sum(work.stages[key][2] for key in keys)
+        table.add_row(f"{label} (shared)", str(len(keys)), str(len(work.ready & set(keys))), f"{steps:,}", f"{rows:,}")
+    table.add_row("train", str(trials), "", f"{own['steps']:,}", f"{own['rows']:,}")
+    table.add_row("evaluate", str(trials), "", "", "")
+    return table
+
+
+def _resources_line(sweep: SweepConfig) -> str:
+    r = sweep.resources
+    groups = "as many groups as the cluster holds" if r.groups is None else f"{r.groups} groups"
+    gpus = f" and {r.gpus_per_worker} GPU" if r.gpus_per_worker else ""
+    return f"resources: {groups}, each {r.workers} worker(s) of {r.cpus_per_worker} CPU{gpus}; scheduler: {sweep.scheduler.name}"
+
+
+def _cost_line(sweep: SweepConfig, work: Work, own: Counter[str]) -> str:
+    ahead = [value for key, value in work.stages.items() if key not in work.ready]
+    tokens = own["tokens"] + sum(value[3] for value in ahead)
+    products = own["work"] + sum(value[4] for value in ahead)
+    seconds, missing = _measured(sweep, work)
+    text = f"estimated cost: {tokens:,.0f} tokens trained on (at {CHARACTERS_PER_TOKEN:g} characters a token)"
+    if products:
+        kind = "GPU" if sweep.resources.gpus_per_worker else "CPU"
+        hours = products * FLOPS_PER_PARAMETER / FLOPS_OF[kind] / 3600
+        mean = products / max(tokens, 1)
+        text += f"; {hours:,.2f} {kind}-worker hours for {mean:,.0f} parameters at {FLOPS_OF[kind]:.0e} FLOP/s"
+    if seconds:
+        rest = f", {missing} kinds of stage not measured yet" if missing else ""
+        text += f"; {seconds:,.0f} worker-group seconds by what such stages took in this storage{rest}"
+    return text
+
+
+def _measured(sweep: SweepConfig, work: Work) -> tuple[float, int]:
+    """Seconds by the mean of earlier stages of the same kind, and how many kinds have no earlier one."""
+    counts = Counter(work.store.by_id(key).kind for key in work.stages if key not in work.ready)
+    counts.update(train=len(sweep.trials), evaluate=len(sweep.trials))
+    seconds, missing = 0.0, 0
+    for kind, count in counts.items():
+        folders = [path.parent for path in (work.store.root / kind).glob("*/manifest.json")]
+        times = [Artifact(kind, folder.name, folder).manifest()["seconds"] for folder in folders]
+        seconds += count * sum(times) / len(times) if times else 0.0
+        missing += not times
+    return seconds, missing

@@ -1,0 +1,82 @@
+"""What is known of one trial while a sweep runs, and its lines in the summary and the live table."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from raysafe.config.sweeps import TrialPlan
+from raysafe.evaluation.metrics import flat_rates, rates_of
+from raysafe.report.live import TrialState
+from raysafe.report.summary import TrialRow
+
+Status = Literal["PENDING", "RUNNING", "FINISHED", "STOPPED", "FAILED"]
+
+
+@dataclass
+class TrialRecord:
+    """`run`: the tracker's run. `last`: the last row of training. `result`: what the trial left with the desk."""
+
+    plan: TrialPlan
+    folder: Path
+    status: Status = "PENDING"
+    run: str = ""
+    stage: str = ""
+    step: int = 0
+    epoch: int = 0
+    started: float = 0.0
+    ended: float = 0.0
+    last: dict[str, float] = field(default_factory=dict)
+    result: dict[str, Any] = field(default_factory=dict)
+    error: str = ""
+
+    @property
+    def seconds(self) -> float:
+        """Wall time so far."""
+        return (self.ended or time.time()) - self.started if self.started else 0.0
+
+    def note(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Keep a row of training."""
+        self.step, self.last = step, dict(metrics)
+        self.epoch = int(metrics.get("epoch", self.epoch))
+
+    def metrics(self) -> dict[str, float]:
+        """The final scores, or the last ones after an epoch for a trial that was stopped or still runs."""
+        if "metrics" in self.result:
+            return flat_rates(rates_of(self.result["metrics"]), with_n=True)
+        return {name.removeprefix("eval/"): value for name, value in self.last.items() if name.startswith("eval/")}
+
+    def row(self) -> TrialRow:
+        """The trial's line of `summary.csv`."""
+        return TrialRow(
+            trial=self.plan.name,
+            status=self.status,
+            seed=self.plan.config.seed,
+            swept=dict(self.plan.swept),
+            metrics=self.metrics(),
+            selected_rows=self.result.get("selected_rows"),
+            unsafe_selected=self.result.get("unsafe_selected"),
+            ranking_auc=self.result.get("ranking_auc"),
+            planted_recall=self.result.get("planted_recall"),
+            safeinstr_rows=self.result.get("safeinstr_rows"),
+            dropped_rows=self.result.get("dropped_rows"),
+            epochs=self.epoch,
+            wall_s=round(self.seconds, 2),
+            error=self.error.partition("\n")[0],
+        )
+
+    def state(self) -> TrialState:
+        """The trial's line of the live table."""
+        metrics = self.metrics()
+        return TrialState(
+            name=self.plan.name,
+            status=self.status,
+            stage=self.stage if self.status == "RUNNING" else "",
+            epoch=self.epoch,
+            epochs=self.plan.config.training.epochs,
+            win_rate=metrics.get("win_rate"),
+            safety_score=metrics.get("safety_score"),
+            seconds=self.seconds,
+            note=self.error.partition("\n")[0],
+        )
