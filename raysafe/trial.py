@@ -13,7 +13,7 @@ from pathlib import Path
 
 from raysafe.artifacts import Artifact, Store, fingerprint
 from raysafe.config.sections import Prefix
-from raysafe.config.sweeps import TrialConfig
+from raysafe.config.trials import TrialConfig
 from raysafe.context import local_context
 from raysafe.data.references import Admixture, Alignment, DataRef, ModelRef, PlantedRef, drawn
 from raysafe.evaluation.metrics import Rate, rates_of

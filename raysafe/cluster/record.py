@@ -17,7 +17,7 @@ from ray.tune.progress_reporter import TrialProgressCallback
 from raysafe.artifacts import write_text
 from raysafe.cluster.groups import Groups
 from raysafe.cluster.tuning import TrialTask
-from raysafe.config.sweeps import SweepConfig
+from raysafe.config.trials import SweepConfig
 from raysafe.evaluation.metrics import flat_rates, rates_of
 from raysafe.report.live import LiveTable
 from raysafe.report.rankings import read_rankings, write_rankings

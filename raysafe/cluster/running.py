@@ -16,7 +16,7 @@ from raysafe.artifacts import Store, fingerprint, plain, write_text
 from raysafe.cluster.groups import Groups, connect, still_at_work, worker_groups
 from raysafe.cluster.record import Recorder, SweepRecord
 from raysafe.cluster.tuning import TrialTask, run_tune
-from raysafe.config.sweeps import SweepConfig
+from raysafe.config.trials import SweepConfig
 from raysafe.errors import ConfigError
 from raysafe.report.live import LiveTable
 from raysafe.report.summary import SUMMARY, TrialRow, read_summary

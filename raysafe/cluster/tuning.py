@@ -11,7 +11,7 @@ import ray
 from raysafe.artifacts import plain
 from raysafe.cluster.groups import DeskLaunch, Groups
 from raysafe.config.sections import SchedulerSettings
-from raysafe.config.sweeps import SweepConfig, TrialPlan
+from raysafe.config.trials import SweepConfig, TrialPlan
 from raysafe.errors import StageError, StageStopped
 from raysafe.stages.inputs import TrialInputs
 from raysafe.trial import run_trial

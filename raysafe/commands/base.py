@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from raysafe.cluster.running import RunOptions
-    from raysafe.config.sweeps import SweepConfig
+    from raysafe.config.trials import SweepConfig
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
-"""What a trial is and what a sweep is; YAML in, frozen objects out, every problem told at once."""
+"""Sweeps into trials: YAML in, frozen objects out, every problem told at once."""
 
 import copy
 import itertools
+import json
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from raysafe.config.reading import build, merged, parse_overrides, read_yaml, set_key, unknown_key
+from raysafe.config.rules import sweep_problems, trial_problems
 from raysafe.config.sections import (
     SANDBOX,
     DataSettings,
@@ -21,61 +23,11 @@ from raysafe.config.sections import (
     SelectionSettings,
     TrainingSettings,
 )
+from raysafe.config.trials import SweepConfig, TrialConfig, TrialPlan
 from raysafe.errors import ConfigError
-from raysafe.objectives import OBJECTIVES, Objective
+from raysafe.objectives import OBJECTIVES
 from raysafe.sandbox.world import World
-from raysafe.selection import SELECTORS, Seal, Selector
-from raysafe.selection.base import READS_MODEL, READS_SAFE
-
-
-@dataclass(frozen=True)
-class TrialConfig:
-    """One trial: rank the rows, keep the top p %, train, attack and score."""
-
-    model: ModelSettings
-    data: DataSettings
-    sandbox: World
-    selector: Selector
-    selection: SelectionSettings
-    objective: Objective
-    training: TrainingSettings
-    proxy: TrainingSettings
-    """How W-DOOR's proxy pi_dpo is trained: objective dpo, retain term on `data.safe`."""
-    evaluation: EvaluationSettings
-    seed: int
-
-    @property
-    def percent(self) -> float:
-        """The kept share of D in %."""
-        if self.selection.percent is not None:
-            return self.selection.percent
-        return 100.0 if self.selector.keeps_all else 80.0
-
-    @property
-    def needed_models(self) -> set[str]:
-        """Frozen models that the objective asks for."""
-        return {name for names in self.objective.frozen_models.values() for name in names}
-
-
-@dataclass(frozen=True)
-class TrialPlan:
-    """A trial of a sweep: its name, its configuration, and what the sweep set in it (dotted keys)."""
-
-    name: str
-    config: TrialConfig
-    swept: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class SweepConfig:
-    """A checked sweep. `resolved` is the plain form, with every default filled in by the file's own rules."""
-
-    name: str
-    question: str
-    trials: tuple[TrialPlan, ...]
-    scheduler: SchedulerSettings
-    resources: Resources
-    resolved: Mapping[str, Any]
+from raysafe.selection import SELECTORS
 
 
 @dataclass(frozen=True)
@@ -123,11 +75,14 @@ def make_sweep(raw: Mapping[str, Any], where: str = "configuration") -> SweepCon
     if not isinstance(seeds, list) or not seeds or any(type(seed) is not int or seed < 0 for seed in seeds):
         problems.append(f"`seeds`: got {seeds!r}, but it takes a list of whole numbers, as [0, 1, 2]")
         seeds = [0]
+    problems += [f"`seeds`: {seed} stands twice, which gives equal trials" for seed in _twice(seeds)]
     scheduler = build(SchedulerSettings, _named(raw.get("scheduler", {})), "scheduler", problems)
     resources = build(Resources, raw.get("resources", {}), "resources", problems)
     section = build(_SweepSection, raw.get("sweep", {}), "sweep", problems) or _SweepSection()
     shared = {key: copy.deepcopy(value) for key, value in raw.items() if key in _TRIAL_KEYS}
     trials = _trials(shared, section, seeds, resources or Resources(), problems)
+    if not problems and scheduler is not None:
+        problems += sweep_problems(scheduler, trials)
     if problems:
         raise ConfigError(f"{where}: " + "; ".join(dict.fromkeys(problems)) + ".")
     assert scheduler is not None and resources is not None
@@ -148,6 +103,7 @@ def _trials(
     for key, values in section.grid.items():
         if not values:
             problems.append(f"`sweep.grid.{key}`: got [], but it takes at least one value")
+        problems += [f"`sweep.grid.{key}`: {value!r} stands twice, which gives equal trials" for value in _twice(values)]
     points = [dict(zip(section.grid, values, strict=True)) for values in itertools.product(*section.grid.values())]
     if section.points and not section.grid:
         points = []
@@ -164,6 +120,12 @@ def _trials(
             swept = _flat(point)
             plans.append(TrialPlan(_trial_name(len(plans), swept, seed), config, swept))
     return plans
+
+
+def _twice(values: list[Any]) -> list[Any]:
+    """Values that stand in a list more than once, each named once. 1 and 1.0 are equal, 1 and true are not."""
+    texts = [json.dumps(1.0 * value if type(value) is int else value, sort_keys=True, default=str) for value in values]
+    return [value for place, value in enumerate(values) if texts[:place].count(texts[place]) == 1]
 
 
 def _flat(point: Mapping[str, Any]) -> dict[str, Any]:
@@ -204,7 +166,7 @@ def make_trial(raw: Mapping[str, Any], seed: int, workers: int, problems: list[s
     if len(problems) > before:
         return None
     trial = TrialConfig(seed=seed, **parts)
-    problems.extend(_impossible(trial, workers))
+    problems.extend(trial_problems(trial, workers))
     return trial if len(problems) == before else None
 
 
@@ -231,46 +193,3 @@ def _defaults(raw: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any
     for key in _NAMED_SECTIONS:
         defaults[key] = _sandbox_defaults().get(f"{key}s", {}).get(names[key], {})
     return defaults
-
-
-def _impossible(trial: TrialConfig, workers: int) -> Iterable[str]:
-    batches = [("training", trial.training.batch_size, trial.training.accumulation)]
-    if "proxy" in trial.needed_models:
-        batches += [("proxy", trial.proxy.batch_size, trial.proxy.accumulation)]
-    if isinstance(trial.selector, Seal):
-        accumulation = trial.selector.accumulation
-        batches += [("selector", trial.selector.batch_size, accumulation)]
-        batches += [("selector.safe", trial.selector.safe_batch_size, accumulation)]
-    for key, rows, accumulation in batches:
-        if rows % (workers * accumulation):
-            label = "selector.safe_batch_size" if key == "selector.safe" else f"{key}.batch_size"
-            yield f"`{label}`: got {rows}, but it takes a multiple of workers * accumulation = {workers * accumulation}"
-    if trial.data.align is None and trial.objective.alignment:
-        yield f"`data.align`: this key is needed, as the objective `{trial.objective.name}` has an alignment term"
-    if trial.data.safe is None and (readers := _readers_of_safe(trial)):
-        yield f"`data.safe`: this key is needed by {readers[0]}"
-    if trial.data.align is None and trial.data.align_harmful is not None:
-        yield "`data.align_harmful`: it pairs up with `data.align`, which is not given"
-    if trial.selection.model is not None and trial.selector.scored_by not in READS_MODEL:
-        takes = ", ".join(name for name, kind in SELECTORS.items() if kind.scored_by in READS_MODEL)
-        yield (
-            f"`selection.model`: got {trial.selection.model.path!r} with selector `{trial.selector.name}`, which uses no model; "
-            f"leave it out or take one of {takes}"
-        )
-    if trial.data.align is None and trial.data.plant:
-        yield f"`data.plant`: got {trial.data.plant}, but it takes 0 without `data.align`, whose harmful answers are planted"
-    if trial.selector.keeps_all and trial.percent != 100:
-        yield (
-            f"`selection.percent`: got {trial.percent:g} with selector `{trial.selector.name}`, which keeps all rows; "
-            "leave it out or take another selector"
-        )
-
-
-def _readers_of_safe(trial: TrialConfig) -> list[str]:
-    """What the trusted rows are for in this trial."""
-    readers = {
-        f"the selector `{trial.selector.name}`": trial.selector.scored_by in READS_SAFE,
-        "W-DOOR's proxy": "proxy" in trial.needed_models,
-        f"`selection.safeinstr` {trial.selection.safeinstr}": trial.selection.safeinstr > 0,
-    }
-    return [name for name, reads in readers.items() if reads]

@@ -9,7 +9,7 @@ from typing import Any
 from raysafe.artifacts import FORMAT, Store, fingerprint, folder_fingerprint, plain
 from raysafe.config.reading import build, unknown_key
 from raysafe.config.sections import SANDBOX
-from raysafe.config.sweeps import TrialConfig
+from raysafe.config.trials import TrialConfig
 from raysafe.data.loading import check_overlap, load_eval_prompts, load_examples, load_triples
 from raysafe.data.records import EvalPrompt, Row, dataset_fingerprint
 from raysafe.data.references import DataRef, ModelRef

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from raysafe.artifacts import Artifact, Store
-from raysafe.config.sweeps import SweepConfig, TrialConfig
+from raysafe.config.trials import SweepConfig, TrialConfig
 from raysafe.data.references import DataRef, ModelRef
 from raysafe.selection import Seal, kept_count
 from raysafe.selection.base import READS_MODEL

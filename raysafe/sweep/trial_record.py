@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from raysafe.config.sweeps import TrialPlan
+from raysafe.config.trials import TrialPlan
 from raysafe.evaluation.metrics import flat_rates, rates_of
 from raysafe.report.live import TrialState
 from raysafe.report.summary import TrialRow

@@ -1,0 +1,63 @@
+"""Rules across sections: what each section allows by itself and all of them together don't."""
+
+import json
+from collections.abc import Iterable, Sequence
+
+from raysafe.artifacts import plain
+from raysafe.config.sections import SchedulerSettings
+from raysafe.config.trials import TrialConfig, TrialPlan
+from raysafe.selection import SELECTORS, Seal
+from raysafe.selection.base import READS_MODEL, READS_SAFE
+
+
+def sweep_problems(scheduler: SchedulerSettings, trials: Sequence[TrialPlan]) -> Iterable[str]:
+    """What in a sweep of sound trials can't work together."""
+    known: dict[str, str] = {}
+    for plan in trials:
+        twin = known.setdefault(json.dumps(plain(plan.config), sort_keys=True), plan.name)
+        if twin != plan.name:
+            yield f"`sweep`: the trials {twin} and {plan.name} have the same settings; leave one of them out"
+
+
+def trial_problems(trial: TrialConfig, workers: int) -> Iterable[str]:
+    """What in a trial can't work together, in the user's words, each with its key. `workers`: of a group."""
+    batches = [("training", trial.training.batch_size, trial.training.accumulation)]
+    if "proxy" in trial.needed_models:
+        batches += [("proxy", trial.proxy.batch_size, trial.proxy.accumulation)]
+    if isinstance(trial.selector, Seal):
+        accumulation = trial.selector.accumulation
+        batches += [("selector", trial.selector.batch_size, accumulation)]
+        batches += [("selector.safe", trial.selector.safe_batch_size, accumulation)]
+    for key, rows, accumulation in batches:
+        if rows % (workers * accumulation):
+            label = "selector.safe_batch_size" if key == "selector.safe" else f"{key}.batch_size"
+            yield f"`{label}`: got {rows}, but it takes a multiple of workers * accumulation = {workers * accumulation}"
+    if trial.data.align is None and trial.objective.alignment:
+        yield f"`data.align`: this key is needed, as the objective `{trial.objective.name}` has an alignment term"
+    if trial.data.safe is None and (readers := _readers_of_safe(trial)):
+        yield f"`data.safe`: this key is needed by {readers[0]}"
+    if trial.data.align is None and trial.data.align_harmful is not None:
+        yield "`data.align_harmful`: it pairs up with `data.align`, which is not given"
+    if trial.selection.model is not None and trial.selector.scored_by not in READS_MODEL:
+        takes = ", ".join(name for name, kind in SELECTORS.items() if kind.scored_by in READS_MODEL)
+        yield (
+            f"`selection.model`: got {trial.selection.model.path!r} with selector `{trial.selector.name}`, which uses no model; "
+            f"leave it out or take one of {takes}"
+        )
+    if trial.data.align is None and trial.data.plant:
+        yield f"`data.plant`: got {trial.data.plant}, but it takes 0 without `data.align`, whose harmful answers are planted"
+    if trial.selector.keeps_all and trial.percent != 100:
+        yield (
+            f"`selection.percent`: got {trial.percent:g} with selector `{trial.selector.name}`, which keeps all rows; "
+            "leave it out or take another selector"
+        )
+
+
+def _readers_of_safe(trial: TrialConfig) -> list[str]:
+    """What the trusted rows are for in this trial."""
+    readers = {
+        f"the selector `{trial.selector.name}`": trial.selector.scored_by in READS_SAFE,
+        "W-DOOR's proxy": "proxy" in trial.needed_models,
+        f"`selection.safeinstr` {trial.selection.safeinstr}": trial.selection.safeinstr > 0,
+    }
+    return [name for name, reads in readers.items() if reads]
