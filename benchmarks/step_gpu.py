@@ -12,6 +12,7 @@ import os
 import statistics
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from raysafe.context import Context
 from raysafe.models.loading import freeze
 from raysafe.models.log_probs import frozen_label_log_probs
 from raysafe.models.policy import Policy
-from raysafe.training.engine import DeepSpeedEngine, Engine, PlainEngine
+from raysafe.training.engine import DeepSpeedEngine, Engine, Load, PlainEngine
 from raysafe.training.step import StepPlan, TrainingData, train_step
 
 PEAK_TFLOPS = {"H200": 989.0, "H100": 989.0, "A100": 312.0, "L40S": 362.0}
@@ -78,13 +79,13 @@ def _with_adapter(model: Any) -> Any:
     return get_peft_model(model, LoraConfig(r=lora.r, lora_alpha=lora.alpha, target_modules=names, task_type="CAUSAL_LM"))
 
 
-def make_engine(model: Any, full: bool, options: argparse.Namespace) -> Engine:
+def make_engine(load: Load, full: bool, options: argparse.Namespace) -> Engine:
     """DeepSpeed with float32 masters for bf16 weights; the plain engine for an adapter, whose weights are float32, and on CPU."""
     precision = "bf16" if options.device == "cuda" and full else "float32"
     settings = replace(SETTINGS, precision=precision, gradient_checkpointing=options.checkpointing, batch_size=options.batch)
     if options.device == "cuda" and full:
-        return DeepSpeedEngine(model, settings, torch.device("cuda", 0))
-    return PlainEngine(model, settings, options.device)
+        return DeepSpeedEngine(load, settings, torch.device("cuda", 0))
+    return PlainEngine(load, settings, options.device)
 
 
 def make_data(shape: Shape, name: str, work: Workload, options: argparse.Namespace) -> TrainingData:
@@ -104,7 +105,7 @@ def measure(shape: Shape, name: str, options: argparse.Namespace) -> dict[str, A
     work = make_workload(max(1, options.steps * options.batch // 2), shape.vocabulary)
     full = trained(shape, options) == "full"
     data = make_data(shape, name, work, options)
-    engine = make_engine(make_policy(shape, options), full, options)
+    engine = make_engine(partial(make_policy, shape, options), full, options)
     for step in range(2):
         run_step(engine, name, data, work, step, options)
     seconds: list[float] = []

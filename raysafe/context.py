@@ -7,9 +7,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from raysafe.config.sections import TrainingSettings
 from raysafe.errors import StageStopped
-from raysafe.training.engine import DeepSpeedEngine, Engine, PlainEngine
+from raysafe.training.engine import DeepSpeedEngine, Engines, PlainEngine
 
 Report = Callable[[int, dict[str, float]], bool]
 """(step, metrics) of rank 0, out; True comes back if the stage is to stop."""
@@ -17,11 +16,11 @@ Report = Callable[[int, dict[str, float]], bool]
 
 @dataclass(frozen=True)
 class Context:
-    """rank 0 alone reports and writes files. `make_engine` builds a fresh engine around a model. `stop_asked` says at any
+    """rank 0 alone reports and writes files. `make_engine` builds a fresh engine around what it loads. `stop_asked` says at any
     time, on rank 0, whether the stage is to end."""
 
     report_row: Report
-    make_engine: Callable[[Any, TrainingSettings, torch.device], Engine]
+    make_engine: Engines
     device: torch.device
     rank: int = 0
     world_size: int = 1

@@ -25,7 +25,7 @@ from stepbench.shapes import Shape, random_model
 
 def make_engine(model: Any, settings: Any = SETTINGS) -> PlainEngine:
     """A model as the training loops are given it."""
-    return PlainEngine(model, settings)
+    return PlainEngine(lambda: model, settings)
 
 
 def run_step(engine: PlainEngine, objective: Objective, data: TrainingData, plan: StepPlan) -> float:

@@ -4,7 +4,8 @@ Packed, the rows make one line without padding and the head runs at label positi
 that can't do that, or computes something else that way, is run on padded rows, with the same result.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -29,7 +30,7 @@ class Policy(torch.nn.Module):
         if batching != "padded":
             self.head = _packed_head(model)
         elif _switched(model):
-            _causal(model).set_attn_implementation("sdpa" if _causal(model)._supports_sdpa else "eager")
+            _causal(model).set_attn_implementation(_own_attention(model))
         if batching == "packed" and self.head is None:
             raise StageError(
                 f"`training.batching`: got packed, but {type(_causal(model)).__name__} computes something else on packed rows "
@@ -47,6 +48,21 @@ class Policy(torch.nn.Module):
     @property
     def device(self) -> torch.device:
         return next(self.model.parameters()).device
+
+    @contextmanager
+    def generating(self) -> Iterator[Any]:
+        """The model in evaluation mode with the attention that it is loaded with, and afterwards as it was."""
+        causal, training = _causal(self.model), self.model.training
+        before = causal.config._attn_implementation
+        if before == attention.NAME:
+            causal.set_attn_implementation(_own_attention(self.model))
+        self.model.eval()
+        try:
+            yield self.model
+        finally:
+            self.model.train(training)
+            if before == attention.NAME:
+                causal.set_attn_implementation(before)
 
     def forward(
         self, rows: Sequence[TokenRow], linear_L: Tensor | None = None, loss_of: LossOf | None = None
@@ -73,6 +89,11 @@ class Policy(torch.nn.Module):
 def _causal(model: Any) -> Any:
     """The causal language model, adapters injected, without an adapter's wrapper."""
     return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def _own_attention(model: Any) -> str:
+    """The attention that a model of its kind is loaded with."""
+    return "sdpa" if _causal(model)._supports_sdpa else "eager"
 
 
 def _packed_head(model: Any) -> LabelHead | CheckpointedHead | None:

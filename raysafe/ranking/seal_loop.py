@@ -115,7 +115,7 @@ def rank_rows(
     Reports after every epoch: selector/safe_loss, selector/finetune_loss, selector/gamma, selector/hat_loss with Algorithm 1, and
     selector/auc if labels are known. With `state_folder` it goes on after the last whole epoch. Raises NotFiniteError.
     """
-    engines = [context.make_engine(load(), settings, context.device) for _ in range(2 if seal.algorithm == 1 else 1)]
+    engines = [context.make_engine(load, settings, context.device) for _ in range(2 if seal.algorithm == 1 else 1)]
     learners = Learners(*engines)
     state, first_epoch = omega_start(seal.scores(len(data.finetune), seed), seal.optimizer), 0
     if state_folder is not None and (state_folder / "DONE").exists():

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,8 +20,7 @@ from raysafe.objectives import Objective
 from raysafe.ranking.tables import Selection
 from raysafe.stages.evaluate import EvaluationPlan
 from raysafe.stages.log_probs import LogProbsStage
-from raysafe.training.engine import Engine
-from raysafe.training.export import plain_model, save_checkpoint, update
+from raysafe.training.engine import Engine, open_engine
 from raysafe.training.loop import train
 from raysafe.training.step import TrainingData
 
@@ -57,29 +57,24 @@ class TrainStage:
     def run(self, context: Context, folder: Path, workspace: Path) -> dict[str, Any]:
         chat = self.model.chat()
         data, dropped = self._data(chat)
-        copy = _Copy(self.model.folder, self.lora, context)
-        engine = context.make_engine(load_model(self.model.folder, lora=self.lora), self.training, context.device)
-        batching = engine.policy.batching
-
-        def after_epoch(engine: Engine, epoch: int) -> dict[str, float]:
-            return self._after_epoch(copy, engine, chat, context)
-
-        try:
-            train(engine, self.objective, data, self.training, self.seed, context, after_epoch, workspace / "state")
-        except NotFiniteError as error:
-            raise NotFiniteError(f"{error} {keep_last_good(engine, copy, chat, context, workspace)}") from error
-        model = copy.refreshed(engine)
-        engine.close()
-        if context.rank == 0:
-            save_checkpoint(model, chat.tokenizer, folder)
+        load = partial(load_model, self.model.folder, lora=self.lora)
+        with open_engine(context.make_engine, load, self.training, context.device) as engine:
+            batching = engine.policy.batching
+            try:
+                after_epoch = partial(self._after_epoch, chat=chat, context=context)
+                train(engine, self.objective, data, self.training, self.seed, context, after_epoch, workspace / "state")
+            except NotFiniteError as error:
+                raise NotFiniteError(f"{error} {keep_last_good(engine, chat, workspace)}") from error
+            engine.export(folder, chat.tokenizer)
         return {"rows": {name: len(rows) for name, rows in data.rows.items()}, "dropped": dropped, "batching": batching}
 
-    def _after_epoch(self, copy: "_Copy", engine: Engine, chat: ChatFormat, context: Context) -> dict[str, float]:
+    def _after_epoch(self, engine: Engine, epoch: int, chat: ChatFormat, context: Context) -> dict[str, float]:
         if self.each_epoch is None:
             return {}
         settings = self.each_epoch.settings
         limits = [limit for limit in (settings.epoch_prompts, settings.max_prompts) if limit is not None]
-        scores = self.each_epoch.scores(copy.refreshed(engine), chat, context, min(limits, default=None))
+        with engine.inference() as model:
+            scores = self.each_epoch.scores(model, chat, context, min(limits, default=None))
         return {f"eval/{name}": value for name, value in scores.flat().items()}
 
     def _data(self, chat: ChatFormat) -> tuple[TrainingData, dict[str, dict[int, str]]]:
@@ -105,29 +100,11 @@ class TrainStage:
         return TrainingData(rows, frozen, padded=self.max_length - 1), dropped  # the released code pads every row to the limit
 
 
-def keep_last_good(engine: Engine, copy: "_Copy", chat: ChatFormat, context: Context, workspace: Path) -> str:
+def keep_last_good(engine: Engine, chat: ChatFormat, workspace: Path) -> str:
     """Save the model as the last whole epoch left it, as a Hugging Face folder; every rank calls it. Says where it is."""
     state, kept = workspace / "state", workspace / "last_good"
     if not (state / "DONE").exists():
         return "No epoch was completed before, so no checkpoint is left."
     epoch = int(engine.load_state(state)["epoch"]) + 1
-    model = copy.refreshed(engine)
-    if context.rank == 0:
-        save_checkpoint(model, chat.tokenizer, kept)
+    engine.export(kept, chat.tokenizer)
     return f"The model after epoch {epoch} is kept in {kept}."
-
-
-class _Copy:
-    """A plain copy of the model being trained, for evaluation and saving; loaded on first use."""
-
-    def __init__(self, path: str, lora: Lora | None, context: Context) -> None:
-        self.path, self.lora, self.context = path, lora, context
-        self.model: Any = None
-
-    def refreshed(self, engine: Engine) -> Any:
-        state = engine.full_state()
-        if self.model is None:
-            self.model = plain_model(self.path, self.lora, state).to(self.context.device)
-        else:
-            update(self.model, state)
-        return self.model

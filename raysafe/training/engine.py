@@ -6,8 +6,9 @@ up the shares of all micro-batches and workers, clips the sum and steps. So the 
 
 import gc
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,6 +17,10 @@ import torch.distributed as dist
 
 from raysafe.config.sections import TrainingSettings
 from raysafe.models.policy import Policy
+from raysafe.training.export import plain_model, save_checkpoint, update
+
+Load = Callable[[], Any]
+"""A fresh Hugging Face (or peft) model on the CPU, the same at every call."""
 
 
 class Engine(Protocol):
@@ -43,14 +48,45 @@ class Engine(Protocol):
     def load_state(self, folder: Path) -> dict[str, Any]:
         """Restore `save_state`; returns its `extra`."""
 
+    def inference(self) -> AbstractContextManager[Any]:
+        """The trained model to generate with, as a loaded export would be; called by every rank, which may go on alone in it."""
+
+    def export(self, folder: Path, tokenizer: Any) -> None:
+        """Model or adapter and tokenizer as a Hugging Face folder; called by every rank, written by the first."""
+
     def close(self) -> None:
-        """Free memory and communication buffers."""
+        """Let go of every tensor and communication buffer. Nothing but `close` may be called afterwards."""
+
+
+Engines = Callable[[Load, TrainingSettings, torch.device], Engine]
+"""How models are trained here: `PlainEngine` or `DeepSpeedEngine`."""
+
+
+@contextmanager
+def open_engine(engines: Engines, load: Load, settings: TrainingSettings, device: torch.device) -> Iterator[Engine]:
+    """A fresh engine around what `load` gives, closed however the block ends."""
+    engine = engines(load, settings, device)
+    try:
+        yield engine
+    except BaseException as error:
+        forget_frames(error)
+        raise
+    finally:
+        engine.close()
+
+
+def forget_frames(error: BaseException | None) -> None:
+    """Empty the frames that an error has left, and those of the errors behind it: their variables hold a step's tensors."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 class PlainEngine:
     """One process, AdamW and float32 by hand: the in-memory twin that tests compare DeepSpeed against."""
 
-    def __init__(self, model: Any, settings: TrainingSettings, device: str | torch.device = "cpu") -> None:
+    def __init__(self, load: Load, settings: TrainingSettings, device: str | torch.device = "cpu") -> None:
+        model = load()
         self.policy = self.module = Policy(model, settings.batching, settings.gradient_checkpointing).to(device).train()
         self.device = torch.device(device)
         self.settings = settings
@@ -92,6 +128,13 @@ class PlainEngine:
         self.optimizer.load_state_dict(state["optimizer"])
         return state["extra"]
 
+    def inference(self) -> AbstractContextManager[Any]:
+        return self.policy.generating()
+
+    def export(self, folder: Path, tokenizer: Any) -> None:
+        with self.inference() as model:
+            save_checkpoint(model, tokenizer, folder)
+
     def close(self) -> None:
         self.optimizer.zero_grad(set_to_none=True)
 
@@ -99,10 +142,12 @@ class PlainEngine:
 class DeepSpeedEngine:
     """DeepSpeed, ZeRO 0 to 3, on gloo or nccl; needs an initialised process group."""
 
-    def __init__(self, model: Any, settings: TrainingSettings, device: torch.device) -> None:
+    def __init__(self, load: Load, settings: TrainingSettings, device: torch.device) -> None:
         deepspeed = _deepspeed()
         self.device = device
         self.settings = settings
+        self._load, self._copy = load, None
+        model = load()
         trainable = [p for p in model.parameters() if p.requires_grad]
         self.policy = Policy(model, settings.batching, settings.gradient_checkpointing).train()
         self._engine, *_ = deepspeed.initialize(
@@ -147,6 +192,28 @@ class DeepSpeedEngine:
     def load_state(self, folder: Path) -> dict[str, Any]:
         _, client_state = self._engine.load_checkpoint(str(folder), tag="state")
         return client_state["raysafe"]
+
+    @contextmanager
+    def inference(self) -> Iterator[Any]:
+        if self.settings.zero_stage < 3 and self.settings.precision == "float32":
+            with self.policy.generating() as model:
+                yield model
+        else:  # ranks that end at different lengths would wait for each other for ever at stage 3
+            yield self._refreshed()
+
+    def export(self, folder: Path, tokenizer: Any) -> None:
+        with self.inference() as model:
+            if dist.get_rank() == 0:
+                save_checkpoint(model, tokenizer, folder)
+
+    def _refreshed(self) -> Any:
+        """A plain float32 copy of the trained model, kept for the next time."""
+        state = self.full_state()
+        if self._copy is None:
+            self._copy = plain_model(self._load, state).to(self.device)
+        else:
+            update(self._copy, state)
+        return self._copy
 
     def close(self) -> None:
         self._engine.destroy()

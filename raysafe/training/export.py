@@ -1,18 +1,17 @@
 """Trained parameters to a Hugging Face folder, whatever the ZeRO stage."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from raysafe.config.sections import Lora
-from raysafe.models.loading import freeze, load_model
+from raysafe.models.loading import freeze
 
 
-def plain_model(path: str, lora: Lora | None, state: Mapping[str, torch.Tensor]) -> Any:
-    """A frozen copy of the model at `path` with the trained parameters of `Engine.full_state` in it."""
-    model = freeze(load_model(path, lora=lora))
+def plain_model(load: Callable[[], Any], state: Mapping[str, torch.Tensor]) -> Any:
+    """A frozen copy of what `load` gives with the trained parameters of `Engine.full_state` in it."""
+    model = freeze(load())
     update(model, state)
     return model
 

@@ -125,7 +125,7 @@ def test_theta_meets_every_row_with_its_own_weight(silenced, moved):
     thetas = []
     for data in (planted(), other_finetune()):
         omega = torch.zeros(14, dtype=torch.float64).index_fill_(0, torch.tensor([silenced]), -60.0)
-        engine = PlainEngine(tiny.llama(), TrainingSettings(batch_size=1, lr=1e-2, clip=0.0))
+        engine = PlainEngine(tiny.llama, TrainingSettings(batch_size=1, lr=1e-2, clip=0.0))
         seal = replace(SEAL, weights="sigmoid", batch_size=1, safe_batch_size=1)
         selector_step(Learners(engine), seal, data, omega_start(omega), SelectorPlan(0, [4], [0], 0.5), local_context())
         thetas.append(torch.cat([value.flatten() for value in engine.full_state().values()]))

@@ -3,14 +3,17 @@
 import pytest
 import tiny
 import torch
+from transformers import AutoTokenizer
 
 from raysafe.config.sections import TrainingSettings
-from raysafe.training.engine import DeepSpeedEngine, PlainEngine
+from raysafe.models.generation import greedy
+from raysafe.models.loading import freeze, load_model
+from raysafe.training.engine import DeepSpeedEngine, PlainEngine, open_engine
 
 
 def moved(make_engine, **settings):
     """How far the second layer's weights went in one step of lr 0.01 along a constant gradient."""
-    engine = make_engine(tiny.llama(), TrainingSettings(lr=1e-2, **settings), torch.device("cpu"))
+    engine = make_engine(tiny.llama, TrainingSettings(lr=1e-2, **settings), torch.device("cpu"))
     before = engine.full_state()["model.layers.1.mlp.up_proj.weight"]
     weight = engine.policy.model.model.layers[1].mlp.up_proj.weight
     engine.backward((weight * torch.ones_like(weight)).sum() if settings.get("zero_stage", 0) < 3 else whole_loss(engine))
@@ -49,7 +52,7 @@ def make(request, one_process_group):
     made = []
 
     def build(**change):
-        made.append(kind(tiny.llama(), TrainingSettings(**{"lr": 1e-2, **settings, **change}), torch.device("cpu")))
+        made.append(kind(tiny.llama, TrainingSettings(**{"lr": 1e-2, **settings, **change}), torch.device("cpu")))
         return made[-1]
 
     yield build
@@ -106,3 +109,60 @@ class TestEveryEngine:
         engine.set_lr(3e38)
         learn(engine)
         assert not engine.finite()
+
+    def test_exports_what_it_has_learned(self, make, tmp_path):
+        engine = make()
+        learn(engine)
+        engine.export(tmp_path, tiny.byte_tokenizer())
+        exported = dict(load_model(str(tmp_path)).named_parameters())
+        assert all(torch.equal(exported[name], value) for name, value in engine.full_state().items())
+        assert AutoTokenizer.from_pretrained(tmp_path).chat_template == tiny.LLAMA3
+
+    def test_generates_to_the_bit_as_its_export_does(self, make, tmp_path):
+        engine = make()
+        learn(engine)
+        engine.export(tmp_path, tiny.byte_tokenizer())
+        with engine.inference() as model:
+            own, answers = logits(model), greedy(model, PROMPTS, 0, 1, 6, 2)
+        exported = freeze(load_model(str(tmp_path)))
+        assert torch.equal(own, logits(exported)) and answers == greedy(exported, PROMPTS, 0, 1, 6, 2)
+
+    def test_learns_on_after_an_inference_as_if_there_had_been_none(self, make):
+        engine, other = make(), make()
+        learn(engine), learn(other)
+        with engine.inference() as model:
+            greedy(model, PROMPTS, 0, 1, 6, 2)
+        assert engine.policy.training and engine.policy.batching == "packed" and learn(engine) == learn(other)
+
+
+PROMPTS = [row.input_ids for row in ROWS]
+
+
+@torch.no_grad()
+def logits(model):
+    """Of two rows, padded on the left as for generation."""
+    ids_BT = torch.tensor([[0, 5, 6, 7], [8, 9, 10, 11]])
+    return model(input_ids=ids_BT, attention_mask=(ids_BT != 0).long()).logits
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_bf16_policy_is_evaluated_in_float32_as_its_export_is(one_process_group, tmp_path):
+    settings = TrainingSettings(lr=1e-2, precision="bf16")
+    with open_engine(DeepSpeedEngine, tiny.llama, settings, torch.device("cpu")) as engine:
+        learn(engine)
+        engine.export(tmp_path, tiny.byte_tokenizer())
+        with engine.inference() as model:
+            assert torch.equal(logits(model), logits(freeze(load_model(str(tmp_path)))))
+
+
+@pytest.mark.parametrize("problem", [ValueError, KeyboardInterrupt])
+def test_an_engine_is_closed_however_its_block_ends(problem):
+    closed = []
+
+    class Watched(PlainEngine):
+        def close(self):
+            closed.append(self)
+
+    with pytest.raises(problem), open_engine(Watched, tiny.llama, TrainingSettings(), torch.device("cpu")) as engine:
+        raise problem
+    assert closed == [engine]

@@ -44,7 +44,7 @@ def run(objective, settings, state=None, after=lambda engine, epoch: {}, rows=No
         told.append({"step": step, **metrics})
         return report(metrics) if report else False
 
-    engine = PlainEngine(model or tiny.llama(), settings)
+    engine = PlainEngine(lambda: model or tiny.llama(), settings)
     train(engine, objective, rows or data(objective), settings, 0, local_context(keep), after, state)
     return told, engine.full_state()
 
@@ -116,7 +116,7 @@ def test_a_steps_loss_is_the_mean_of_its_rows_taken_one_by_one(name):
     """So every row meets its own label positions, its own partner and its own frozen values, whatever the batch."""
     objective, settings = OBJECTIVES[name](), TrainingSettings(batch_size=4, accumulation=2)
     rows, plan = data(objective), StepPlan(0, [6, 0, 3], [4, 1, 3, 2])
-    engine = PlainEngine(tiny.llama(), settings)
+    engine = PlainEngine(tiny.llama, settings)
     got, _ = train_step(engine, objective, rows, settings, plan, local_context())
     streams = {"retain": plan.retain, **dict.fromkeys(objective.alignment, plan.align)}
     each = [
@@ -171,7 +171,7 @@ def test_a_broken_model_is_told_by_the_rows_of_every_stream():
     model = tiny.llama()
     with torch.no_grad():
         model.model.norm.weight.fill_(float("inf"))
-    engine, settings = PlainEngine(model, TrainingSettings(batch_size=2)), TrainingSettings(batch_size=2)
+    engine, settings = PlainEngine(lambda: model, TrainingSettings(batch_size=2)), TrainingSettings(batch_size=2)
     with pytest.raises(NotFiniteError, match=r"step 8: .*`retain` rows 1, 3 and `safe` rows 0, 2"):
         train_step(engine, Refusal(), data(Refusal()), settings, StepPlan(7, [1, 3], [0, 2]), local_context())
 
@@ -179,7 +179,7 @@ def test_a_broken_model_is_told_by_the_rows_of_every_stream():
 def test_nothing_is_trained_on_a_loss_that_is_not_finite():
     broken, settings = data(Door()), TrainingSettings(batch_size=2)
     broken.frozen["harmful"]["reference"][0].fill_(-float("inf"))
-    engine = PlainEngine(tiny.llama(), settings)
+    engine = PlainEngine(tiny.llama, settings)
     before = engine.full_state()
     with pytest.raises(NotFiniteError):
         train_step(engine, Door(), broken, settings, StepPlan(0, [0, 1], [0, 1]), local_context())
@@ -197,7 +197,7 @@ def test_an_epoch_that_ends_in_infinite_parameters_keeps_nothing(tmp_path):
 @pytest.mark.parametrize(("clip", "expected"), [(0.5, 0.5), (0.0, 40.0), (100.0, 40.0)])
 def test_the_summed_gradient_is_clipped_once_a_step(clip, expected):
     """Two micro-batches of gradient norm 20 each; 0 turns clipping off."""
-    engine = PlainEngine(tiny.llama(), TrainingSettings(accumulation=2, clip=clip))
+    engine = PlainEngine(tiny.llama, TrainingSettings(accumulation=2, clip=clip))
     weight, norms = engine.parameters[0], []
 
     def note(*_):
@@ -214,7 +214,7 @@ def test_training_leaves_frozen_parameters_alone():
     for name, p in model.named_parameters():
         p.requires_grad_("q_proj" in name)
     before = copy.deepcopy(model.state_dict())
-    engine = PlainEngine(model, TrainingSettings(**BATCH))
+    engine = PlainEngine(lambda: model, TrainingSettings(**BATCH))
     train(engine, Sft(), data(Sft()), TrainingSettings(**BATCH), 0, local_context(), lambda e, n: {})
     assert all("q_proj" in name for name in engine.full_state())
     moved = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}

@@ -63,7 +63,7 @@ def data(objective, live=False):
 def trajectory(objective, live=False, **change):
     settings = TrainingSettings(**{"epochs": 3, "batch_size": 3, "lr": 3e-3, **change})
     told, rows = [], data(objective, live)
-    engine = PlainEngine(tiny.llama(), settings)
+    engine = PlainEngine(tiny.llama, settings)
     train(engine, objective, rows, settings, 0, local_context(lambda step, row: told.append(row)), lambda e, n: {})
     return [row[key] for row in told for key in sorted(row) if key.endswith("loss")], rows
 

@@ -48,7 +48,7 @@ def trained(make_model, folder, cut=None, make_engine=PlainEngine, settings=SETT
     """Weights after the last epoch; with `cut`, broken down before that step and started once more."""
     base = replace(local_context(), make_engine=make_engine)
     for context in ([] if cut is None else [Cut(base, cut)]) + [base]:
-        engine = context.make_engine(make_model(), settings, context.device)
+        engine = context.make_engine(make_model, settings, context.device)
         try:
             train(engine, Door(), data(Door()), settings, 5, context, lambda e, n: {}, folder)
         except PowerCut:
