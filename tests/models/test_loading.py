@@ -105,7 +105,7 @@ def test_an_adapter_folder_survives_a_round_trip_on_its_base(model_folder, tmp_p
 def test_a_plain_copy_with_trained_parameters_is_the_trained_model_frozen(model_folder):
     model = trained_adapter(model_folder)
     state = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
-    copy = plain_model(str(model_folder), LORA, state)
+    copy = plain_model(lambda: load_model(str(model_folder), lora=LORA), state)
     assert torch.equal(logits(copy), logits(model)) and not copy.training
     assert not any(p.requires_grad for p in copy.parameters())
 
