@@ -32,7 +32,7 @@ from raysafe.models.loading import freeze
 from raysafe.models.log_probs import frozen_label_log_probs
 from raysafe.models.policy import Policy
 from raysafe.training.engine import DeepSpeedEngine, Engine, Load, PlainEngine
-from raysafe.training.step import StepPlan, TrainingData, train_step
+from raysafe.training.step import Run, StepPlan, TrainingData, train_step
 
 PEAK_TFLOPS = {"H200": 989.0, "H100": 989.0, "A100": 312.0, "L40S": 362.0}
 """Dense bf16 peaks of the makers' data sheets, by a part of the device's name."""
@@ -126,10 +126,11 @@ def measure(shape: Shape, name: str, options: argparse.Namespace) -> dict[str, A
 
 def run_step(engine: Engine, name: str, data: TrainingData, work: Workload, step: int, options: argparse.Namespace) -> None:
     """One optimiser step."""
-    settings = replace(SETTINGS, batch_size=options.batch)
+    objective: Any = METHODS[name].objective
+    run = Run(objective, data, replace(SETTINGS, batch_size=options.batch))
     plan = StepPlan(step, work.places("retain", step, options.batch), work.places("safe", step, options.batch))
     context = Context(lambda step, metrics: False, PlainEngine, engine.device)
-    train_step(engine, METHODS[name].objective, data, settings, plan, context)  # type: ignore[arg-type]
+    train_step(engine, run, plan, context)
 
 
 def _timed(

@@ -17,7 +17,7 @@ from raysafe.objectives.dpo import Dpo
 from raysafe.ranking.seal_loop import Learners, SelectorData, SelectorPlan, engine_settings, selector_step
 from raysafe.selection.seal import omega_start
 from raysafe.training.engine import PlainEngine
-from raysafe.training.step import StepPlan, TrainingData, train_step
+from raysafe.training.step import Run, StepPlan, TrainingData, train_step
 from stepbench.methods import POLICY_SEED, SEAL, SEEDS, SETTINGS, Method
 from stepbench.rows import FIRST_WORD, Workload
 from stepbench.shapes import Shape, random_model
@@ -30,8 +30,8 @@ def make_engine(model: Any, settings: Any = SETTINGS) -> PlainEngine:
 
 def run_step(engine: PlainEngine, objective: Objective, data: TrainingData, plan: StepPlan) -> float:
     """One training step of as many rows a stream as the plan's retain rows; returns its loss."""
-    settings = replace(SETTINGS, batch_size=len(plan.retain))
-    losses, _ = train_step(engine, objective, data, settings, plan, local_context())
+    run = Run(objective, data, replace(SETTINGS, batch_size=len(plan.retain)))
+    losses, _ = train_step(engine, run, plan, local_context())
     return losses["train/loss"]
 
 

@@ -14,15 +14,14 @@ def generator(model: Any, chat: ChatFormat, settings: EvaluationSettings, contex
 
     def generate(prompts: Sequence[Sequence[int]]) -> list[list[int]]:
         mine = prompts[context.rank :: context.world_size]
-        answers = greedy(
-            model,
-            mine,
-            chat.tokenizer.pad_token_id,
-            chat.end_ids[-1],
-            settings.max_new_tokens,
-            settings.batch_size,
-            context.device,
-        )
+        order = sorted(range(len(mine)), key=lambda place: len(mine[place]))
+        answers: list[list[int]] = [[] for _ in mine]
+        for start in range(0, len(order), settings.batch_size):
+            places = order[start : start + settings.batch_size]
+            asked = [mine[place] for place in places]
+            pad, stop = chat.tokenizer.pad_token_id, chat.end_ids[-1]
+            for place, answer in zip(places, greedy(model, asked, pad, stop, settings.max_new_tokens), strict=True):
+                answers[place] = answer
         result: list[list[int]] = [[] for _ in prompts]
         for rank, part in enumerate(context.gather(answers)):
             result[rank :: context.world_size] = part

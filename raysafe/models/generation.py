@@ -10,37 +10,14 @@ Generate = Callable[[Sequence[Sequence[int]]], list[list[int]]]
 
 
 @torch.no_grad()
-def greedy(
-    model: Any,
-    prompts: Sequence[Sequence[int]],
-    pad_id: int,
-    stop_id: int,
-    max_new_tokens: int,
-    batch_size: int,
-    device: torch.device | str = "cpu",
-) -> list[list[int]]:
-    """Greedy continuations, without the stop token; deterministic for a given model and batch split.
+def greedy(model: Any, prompts: Sequence[Sequence[int]], pad_id: int, stop_id: int, max_new_tokens: int) -> list[list[int]]:
+    """Greedy continuations of one batch, padded on the left, without the stop token.
 
-    Prompts are batched by length, padded on the left.
+    In float32 they don't depend on the batch's company but for ties to rounding; in bf16 they do.
     """
-    result: list[list[int]] = [[] for _ in prompts]
-    order = sorted(range(len(prompts)), key=lambda place: len(prompts[place]))
-    for start in range(0, len(order), batch_size):
-        places = order[start : start + batch_size]
-        answers = _greedy_batch(model, [prompts[place] for place in places], pad_id, stop_id, max_new_tokens, device)
-        for place, answer in zip(places, answers, strict=True):
-            result[place] = answer
-    return result
-
-
-def _greedy_batch(
-    model: Any,
-    prompts: Sequence[Sequence[int]],
-    pad_id: int,
-    stop_id: int,
-    max_new_tokens: int,
-    device: torch.device | str,
-) -> list[list[int]]:
+    if not prompts:
+        return []
+    device = next(model.parameters()).device
     longest = max(map(len, prompts))
     rows = [[pad_id] * (longest - len(prompt)) + list(prompt) for prompt in prompts]
     mask = [[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts]

@@ -22,7 +22,7 @@ from raysafe.stages.evaluate import EvaluationPlan
 from raysafe.stages.log_probs import LogProbsStage
 from raysafe.training.engine import Engine, open_engine
 from raysafe.training.loop import train
-from raysafe.training.step import TrainingData
+from raysafe.training.step import Run, TrainingData
 
 
 @dataclass(frozen=True)
@@ -57,12 +57,13 @@ class TrainStage:
     def run(self, context: Context, folder: Path, workspace: Path) -> dict[str, Any]:
         chat = self.model.chat()
         data, dropped = self._data(chat)
+        run = Run(self.objective, data, self.training, self.seed)
         load = partial(load_model, self.model.folder, lora=self.lora)
         with open_engine(context.make_engine, load, self.training, context.device) as engine:
             batching = engine.policy.batching
             try:
                 after_epoch = partial(self._after_epoch, chat=chat, context=context)
-                train(engine, self.objective, data, self.training, self.seed, context, after_epoch, workspace / "state")
+                train(engine, run, context, after_epoch, workspace / "state")
             except NotFiniteError as error:
                 raise NotFiniteError(f"{error} {keep_last_good(engine, chat, workspace)}") from error
             engine.export(folder, chat.tokenizer)

@@ -6,50 +6,37 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from raysafe.config.sections import TrainingSettings
 from raysafe.context import Context
 from raysafe.data.batches import cycled, shuffled
 from raysafe.errors import NotFiniteError
-from raysafe.objectives import Objective
 from raysafe.training.engine import Engine
 from raysafe.training.schedule import lr_at
-from raysafe.training.step import StepPlan, TrainingData, train_step
+from raysafe.training.step import Run, StepPlan, train_step
 
 AfterEpoch = Callable[[Engine, int], dict[str, float]]
 
 
-def steps_per_epoch(data: TrainingData, settings: TrainingSettings) -> int:
+def steps_per_epoch(run: Run) -> int:
     """An epoch is one pass over the longer of the retain and the alignment rows."""
-    return math.ceil(max(len(rows) for rows in data.rows.values()) / settings.batch_size)
+    return math.ceil(max(len(rows) for rows in run.data.rows.values()) / run.settings.batch_size)
 
 
-def plan_step(data: TrainingData, settings: TrainingSettings, seed: int, epoch: int, step: int) -> StepPlan:
+def plan_training_step(run: Run, epoch: int, step: int) -> StepPlan:
     """What step `step` of `epoch` sees. The longer stream is passed over once an epoch, the other cycles through its own
     shuffled passes; both depend on the seed alone, not on workers or accumulation."""
-    size = settings.batch_size
-    sizes = {"retain": len(data.rows["retain"]), "align": data.pairs}
+    size, first = run.settings.batch_size, epoch * steps_per_epoch(run)
+    sizes = {"retain": len(run.data.rows["retain"]), "align": run.data.pairs}
     longer = max(sizes, key=lambda name: sizes[name])
     positions: dict[str, Sequence[int]] = {}
     for name, rows in sizes.items():
         if name == longer:
-            positions[name] = shuffled(rows, seed, name, epoch)[step * size : (step + 1) * size]
+            positions[name] = shuffled(rows, run.seed, name, epoch)[step * size : (step + 1) * size]
         else:
-            start = (epoch * steps_per_epoch(data, settings) + step) * size
-            positions[name] = cycled(rows, seed, name, start, size) if rows else []
-    number = epoch * steps_per_epoch(data, settings) + step
-    return StepPlan(number, positions["retain"], positions["align"])
+            positions[name] = cycled(rows, run.seed, name, (first + step) * size, size) if rows else []
+    return StepPlan(first + step, positions["retain"], positions["align"])
 
 
-def train(
-    engine: Engine,
-    objective: Objective,
-    data: TrainingData,
-    settings: TrainingSettings,
-    seed: int,
-    context: Context,
-    after_epoch: AfterEpoch,
-    state_folder: Path | None = None,
-) -> None:
+def train(engine: Engine, run: Run, context: Context, after_epoch: AfterEpoch, state_folder: Path | None = None) -> None:
     """Train what `engine` holds, to the last epoch.
 
     Reports after every epoch: train/loss, train/align_loss, train/retain_loss (means over the epoch's steps), train/lr,
@@ -59,14 +46,13 @@ def train(
     first_epoch = 0
     if state_folder is not None and (state_folder / "DONE").exists():
         first_epoch = int(engine.load_state(state_folder)["epoch"]) + 1
-    per_epoch = steps_per_epoch(data, settings)
-    for epoch in range(first_epoch, settings.epochs):
-        row = _train_epoch(engine, objective, data, settings, seed, context, epoch, per_epoch)
+    for epoch in range(first_epoch, run.settings.epochs):
+        row = _train_epoch(engine, run, context, epoch)
         check_finite(engine, context, epoch)
         row |= after_epoch(engine, epoch)
-        if state_folder is not None and epoch + 1 < settings.epochs:
+        if state_folder is not None and epoch + 1 < run.settings.epochs:
             save_state(engine, state_folder, epoch, context)
-        context.report((epoch + 1) * per_epoch, {"epoch": epoch + 1, **row})
+        context.report((epoch + 1) * steps_per_epoch(run), {"epoch": epoch + 1, **row})
 
 
 class Kept(Protocol):
@@ -95,30 +81,21 @@ def save_state(engine: Kept, folder: Path, epoch: int, context: Context, **extra
         mark.touch()
 
 
-def _train_epoch(
-    engine: Engine,
-    objective: Objective,
-    data: TrainingData,
-    settings: TrainingSettings,
-    seed: int,
-    context: Context,
-    epoch: int,
-    per_epoch: int,
-) -> dict[str, float]:
+def _train_epoch(engine: Engine, run: Run, context: Context, epoch: int) -> dict[str, float]:
+    per_epoch = steps_per_epoch(run)
     started, tokens = time.monotonic(), 0.0
     sums = {"train/loss": 0.0, "train/align_loss": 0.0, "train/retain_loss": 0.0}
     for step in range(per_epoch):
         context.check_stop()
-        number = epoch * per_epoch + step
-        lr = lr_at(number, per_epoch * settings.epochs, settings)
+        plan = plan_training_step(run, epoch, step)
+        lr = lr_at(plan.number, per_epoch * run.settings.epochs, run.settings)
         engine.set_lr(lr)
-        plan = plan_step(data, settings, seed, epoch, step)
-        losses, step_tokens = train_step(engine, objective, data, settings, plan, context, seed)
+        losses, step_tokens = train_step(engine, run, plan, context)
         tokens += step_tokens
         for name, value in losses.items():
             sums[name] += value
     seconds = max(time.monotonic() - started, 1e-9)
     means = {name: total / per_epoch for name, total in sums.items()}
-    if not data.pairs:
+    if not run.data.pairs:
         del means["train/align_loss"]
     return {**means, "train/lr": lr, "train/tokens_per_s": tokens / seconds}

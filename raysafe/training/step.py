@@ -36,6 +36,16 @@ class TrainingData:
 
 
 @dataclass(frozen=True)
+class Run:
+    """What is trained by: the formula, the rows, the settings, and the seed that everything drawn depends on."""
+
+    objective: Objective
+    data: TrainingData
+    settings: TrainingSettings
+    seed: int = 0
+
+
+@dataclass(frozen=True)
 class StepPlan:
     """An optimiser step's number, from 0, and the positions of its retain rows and of its alignment pairs."""
 
@@ -44,28 +54,21 @@ class StepPlan:
     align: Sequence[int]
 
 
-def train_step(
-    engine: Engine,
-    objective: Objective,
-    data: TrainingData,
-    settings: TrainingSettings,
-    plan: StepPlan,
-    context: Context,
-    seed: int = 0,
-) -> tuple[dict[str, float], float]:
+def train_step(engine: Engine, run: Run, plan: StepPlan, context: Context) -> tuple[dict[str, float], float]:
     """One optimiser step. Returns the losses (means over the whole step, all workers) and the tokens of its rows.
 
     Raises NotFiniteError, on every rank, before anything is trained on a loss that is infinite or NaN.
     """
+    data, settings = run.data, run.settings
     places = {name: plan.retain if name == "retain" else plan.align for name in data.rows}
     step_rows = {"retain": len(plan.retain), "align": len(plan.align)}
     shares = {name: split(p, settings.batch_size, settings.accumulation, context.world_size) for name, p in places.items()}
     sums, names = [0.0, 0.0, 0.0, 0.0], ("train/loss", "train/align_loss", "train/retain_loss")
-    seed_step(seed, plan.number, context)
+    seed_step(run.seed, plan.number, context)
     for micro in range(settings.accumulation):
         mine: dict[str, Share] = {name: share[micro][context.rank] for name, share in shares.items()}
         batch = collate(mine, data.rows)
-        formula = Formula.of(objective, data, batch, step_rows, context.device)
+        formula = Formula.of(run.objective, data, batch, step_rows, context.device)
         loss, log_probs_L = engine.module(batch.rows, formula.linear_L, formula.loss)
         values = formula.values(log_probs_L)
         total = context.total([*values, float(sum(len(row.input_ids) for row in batch.rows))])

@@ -29,7 +29,7 @@ def setting():
     chat = ChatFormat(tiny.byte_tokenizer(tiny.LLAMA3))
     model = tiny.llama(len(chat.tokenizer))
     prompts = [chat.prompt_ids(tiny.ask("x" * n)) for n in range(1, 8)]
-    return chat, model, prompts, greedy(model, prompts, chat.tokenizer.pad_token_id, chat.end_ids[-1], 6, 2)
+    return chat, model, prompts, greedy(model, prompts, chat.tokenizer.pad_token_id, chat.end_ids[-1], 6)
 
 
 def test_one_process_answers_everything_in_order():

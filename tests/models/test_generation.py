@@ -25,9 +25,10 @@ def argmax(model, prompt, count, stop=STOP):
     return ids[len(prompt) :]
 
 
-@pytest.mark.parametrize("batch_size", [1, 3, 4])
-def test_answers_are_the_argmax_whatever_the_batch_and_its_padding(model, batch_size):
-    answers = greedy(model, PROMPTS, PAD, STOP, 12, batch_size)
+@pytest.mark.parametrize("size", [1, 3, 4])
+def test_answers_are_the_argmax_whatever_the_batch_and_its_padding(model, size):
+    batches = [PROMPTS[start : start + size] for start in range(0, 4, size)]
+    answers = [answer for batch in batches for answer in greedy(model, batch, PAD, STOP, 12)]
     assert answers == [argmax(model, prompt, 12) for prompt in PROMPTS]
     assert len({tuple(answer) for answer in answers}) > 1
 
@@ -35,28 +36,28 @@ def test_answers_are_the_argmax_whatever_the_batch_and_its_padding(model, batch_
 def test_an_answer_ends_before_the_stop_token(model):
     whole = argmax(model, PROMPTS[0], 12)
     stop = next(token for token in whole if token != whole[0])
-    answer = greedy(model, PROMPTS, PAD, stop, 12, 4)[0]
+    answer = greedy(model, PROMPTS, PAD, stop, 12)[0]
     assert answer == whole[: whole.index(stop)] and 0 < len(answer) < 12
 
 
 def test_padding_and_stop_may_be_the_same_token(model):
     whole = argmax(model, PROMPTS[0], 12)
     stop = next(token for token in whole if token != whole[0])
-    assert greedy(model, PROMPTS, stop, stop, 12, 4) == greedy(model, PROMPTS, PAD, stop, 12, 4)
+    assert greedy(model, PROMPTS, stop, stop, 12) == greedy(model, PROMPTS, PAD, stop, 12)
 
 
 def test_no_more_tokens_than_asked_for(model):
-    assert [len(answer) for answer in greedy(model, PROMPTS, PAD, 39, 2, 4)] == [2, 2, 2, 2]
+    assert [len(answer) for answer in greedy(model, PROMPTS, PAD, 39, 2)] == [2, 2, 2, 2]
 
 
 def test_a_models_own_generation_settings_do_not_move_it_from_the_argmax():
     """Qwen2.5 brings repetition_penalty 1.05 and sampling settings in its generation_config."""
     model = tiny.llama(seed=3)
-    plain = greedy(model, PROMPTS, PAD, STOP, 12, 4)
+    plain = greedy(model, PROMPTS, PAD, STOP, 12)
     model.generation_config.update(repetition_penalty=5.0, no_repeat_ngram_size=1, do_sample=True, temperature=0.7, top_p=0.8)
     model.generation_config.update(eos_token_id=[plain[0][0]])
-    assert greedy(model, PROMPTS, PAD, STOP, 12, 4) == plain
+    assert greedy(model, PROMPTS, PAD, STOP, 12) == plain
 
 
 def test_no_prompts_give_no_answers(model):
-    assert greedy(model, [], PAD, STOP, 5, 4) == []
+    assert greedy(model, [], PAD, STOP, 5) == []

@@ -125,10 +125,10 @@ def test_a_training_that_breaks_keeps_the_model_of_its_last_whole_epoch(model_fo
     raw = raw_trial(model_folder, tmp_path, ["Open?", "And?", "Who?"], epochs=2)
     two = run_trial(make_sweep(raw).trials[0].config, Store(tmp_path / "two"), tmp_path / "trial")
 
-    def breaking(engine, objective, data, settings, plan, *rest):
+    def breaking(engine, run, plan, context):
         if plan.number == 4:
             engine.policy.model.model.norm.weight.data.fill_(float("nan"))
-        return train_step(engine, objective, data, settings, plan, *rest)
+        return train_step(engine, run, plan, context)
 
     monkeypatch.setattr(loop, "train_step", breaking)
     raw["training"]["epochs"] = 4

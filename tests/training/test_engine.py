@@ -123,15 +123,15 @@ class TestEveryEngine:
         learn(engine)
         engine.export(tmp_path, tiny.byte_tokenizer())
         with engine.inference() as model:
-            own, answers = logits(model), greedy(model, PROMPTS, 0, 1, 6, 2)
+            own, answers = logits(model), greedy(model, PROMPTS, 0, 1, 6)
         exported = freeze(load_model(str(tmp_path)))
-        assert torch.equal(own, logits(exported)) and answers == greedy(exported, PROMPTS, 0, 1, 6, 2)
+        assert torch.equal(own, logits(exported)) and answers == greedy(exported, PROMPTS, 0, 1, 6)
 
     def test_learns_on_after_an_inference_as_if_there_had_been_none(self, make):
         engine, other = make(), make()
         learn(engine), learn(other)
         with engine.inference() as model:
-            greedy(model, PROMPTS, 0, 1, 6, 2)
+            greedy(model, PROMPTS, 0, 1, 6)
         assert engine.policy.training and engine.policy.batching == "packed" and learn(engine) == learn(other)
 
 

@@ -17,9 +17,9 @@ from raysafe.objectives.refusal import Refusal
 from raysafe.objectives.sft import Sft
 from raysafe.objectives.wdoor import WDoor
 from raysafe.training.engine import PlainEngine
-from raysafe.training.loop import plan_step, steps_per_epoch, train
+from raysafe.training.loop import plan_training_step, steps_per_epoch, train
 from raysafe.training.schedule import lr_at
-from raysafe.training.step import StepPlan, TrainingData, train_step
+from raysafe.training.step import Run, StepPlan, TrainingData, train_step
 
 BATCH = {"epochs": 2, "batch_size": 4, "lr": 1e-2}
 
@@ -45,7 +45,7 @@ def run(objective, settings, state=None, after=lambda engine, epoch: {}, rows=No
         return report(metrics) if report else False
 
     engine = PlainEngine(lambda: model or tiny.llama(), settings)
-    train(engine, objective, rows or data(objective), settings, 0, local_context(keep), after, state)
+    train(engine, Run(objective, rows or data(objective), settings), local_context(keep), after, state)
     return told, engine.full_state()
 
 
@@ -117,7 +117,7 @@ def test_a_steps_loss_is_the_mean_of_its_rows_taken_one_by_one(name):
     objective, settings = OBJECTIVES[name](), TrainingSettings(batch_size=4, accumulation=2)
     rows, plan = data(objective), StepPlan(0, [6, 0, 3], [4, 1, 3, 2])
     engine = PlainEngine(tiny.llama, settings)
-    got, _ = train_step(engine, objective, rows, settings, plan, local_context())
+    got, _ = train_step(engine, Run(objective, rows, settings), plan, local_context())
     streams = {"retain": plan.retain, **dict.fromkeys(objective.alignment, plan.align)}
     each = [
         objective({stream: alone(objective, rows, stream, places[turn % len(places)]) for stream, places in streams.items()})
@@ -173,7 +173,7 @@ def test_a_broken_model_is_told_by_the_rows_of_every_stream():
         model.model.norm.weight.fill_(float("inf"))
     engine, settings = PlainEngine(lambda: model, TrainingSettings(batch_size=2)), TrainingSettings(batch_size=2)
     with pytest.raises(NotFiniteError, match=r"step 8: .*`retain` rows 1, 3 and `safe` rows 0, 2"):
-        train_step(engine, Refusal(), data(Refusal()), settings, StepPlan(7, [1, 3], [0, 2]), local_context())
+        train_step(engine, Run(Refusal(), data(Refusal()), settings), StepPlan(7, [1, 3], [0, 2]), local_context())
 
 
 def test_nothing_is_trained_on_a_loss_that_is_not_finite():
@@ -182,7 +182,7 @@ def test_nothing_is_trained_on_a_loss_that_is_not_finite():
     engine = PlainEngine(tiny.llama, settings)
     before = engine.full_state()
     with pytest.raises(NotFiniteError):
-        train_step(engine, Door(), broken, settings, StepPlan(0, [0, 1], [0, 1]), local_context())
+        train_step(engine, Run(Door(), broken, settings), StepPlan(0, [0, 1], [0, 1]), local_context())
     same(before, engine.full_state(), rtol=0, atol=0)
 
 
@@ -215,7 +215,7 @@ def test_training_leaves_frozen_parameters_alone():
         p.requires_grad_("q_proj" in name)
     before = copy.deepcopy(model.state_dict())
     engine = PlainEngine(lambda: model, TrainingSettings(**BATCH))
-    train(engine, Sft(), data(Sft()), TrainingSettings(**BATCH), 0, local_context(), lambda e, n: {})
+    train(engine, Run(Sft(), data(Sft()), TrainingSettings(**BATCH)), local_context(), lambda e, n: {})
     assert all("q_proj" in name for name in engine.full_state())
     moved = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
     assert moved == set(engine.full_state())
@@ -223,13 +223,13 @@ def test_training_leaves_frozen_parameters_alone():
 
 @pytest.mark.parametrize(("retain", "align"), [(7, 3), (3, 7), (8, 4), (1, 9)])
 def test_an_epoch_covers_the_longer_stream_once_and_the_shorter_evenly(retain, align):
-    rows, settings = data(Door(), retain, align), TrainingSettings(**BATCH)
-    steps = steps_per_epoch(rows, settings)
+    training = Run(Door(), data(Door(), retain, align), TrainingSettings(**BATCH))
+    steps = steps_per_epoch(training)
     assert steps == math.ceil(max(retain, align) / 4)
     seen = {"retain": Counter(), "align": Counter()}
     for epoch in range(3):
         for step in range(steps):
-            plan = plan_step(rows, settings, 0, epoch, step)
+            plan = plan_training_step(training, epoch, step)
             seen["retain"].update(plan.retain)
             seen["align"].update(plan.align)
         for name, count in (("retain", retain), ("align", align)):
@@ -242,8 +242,9 @@ def test_an_epoch_covers_the_longer_stream_once_and_the_shorter_evenly(retain, a
 def test_steps_differ_by_epoch_and_seed_but_not_by_accumulation():
     rows = data(Door())
     plain, split = TrainingSettings(**BATCH), TrainingSettings(**BATCH, accumulation=2)
-    assert plan_step(rows, plain, 0, 1, 0) == plan_step(rows, split, 0, 1, 0)
-    plans = [plan_step(data(Door(), 9, 8), plain, seed, epoch, 0) for seed in (0, 1) for epoch in (0, 1)]
+    assert plan_training_step(Run(Door(), rows, plain), 1, 0) == plan_training_step(Run(Door(), rows, split), 1, 0)
+    seeds = [Run(Door(), data(Door(), 9, 8), plain, seed) for seed in (0, 1)]
+    plans = [plan_training_step(training, epoch, 0) for training in seeds for epoch in (0, 1)]
     assert len({str(plan.retain) for plan in plans}) == len({str(plan.align) for plan in plans}) == 4
 
 

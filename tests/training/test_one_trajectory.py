@@ -14,7 +14,7 @@ from raysafe.ranking.seal_loop import SelectorData, engine_settings, rank_rows
 from raysafe.selection.seal import Seal
 from raysafe.training.engine import PlainEngine
 from raysafe.training.loop import train
-from raysafe.training.step import TrainingData
+from raysafe.training.step import Run, TrainingData
 
 VARIANTS = {
     "packed": {"batching": "packed"},
@@ -64,7 +64,7 @@ def trajectory(objective, live=False, **change):
     settings = TrainingSettings(**{"epochs": 3, "batch_size": 3, "lr": 3e-3, **change})
     told, rows = [], data(objective, live)
     engine = PlainEngine(tiny.llama, settings)
-    train(engine, objective, rows, settings, 0, local_context(lambda step, row: told.append(row)), lambda e, n: {})
+    train(engine, Run(objective, rows, settings), local_context(lambda step, row: told.append(row)), lambda e, n: {})
     return [row[key] for row in told for key in sorted(row) if key.endswith("loss")], rows
 
 

@@ -15,6 +15,7 @@ from raysafe.ranking.seal_loop import SelectorData, engine_settings, rank_rows
 from raysafe.selection.seal import Seal
 from raysafe.training.engine import DeepSpeedEngine, PlainEngine
 from raysafe.training.loop import train
+from raysafe.training.step import Run
 
 SETTINGS = TrainingSettings(epochs=3, batch_size=3, lr=3e-3, warmup_steps=2, decay="linear")
 STEPS = 3 * 3
@@ -50,7 +51,7 @@ def trained(make_model, folder, cut=None, make_engine=PlainEngine, settings=SETT
     for context in ([] if cut is None else [Cut(base, cut)]) + [base]:
         engine = context.make_engine(make_model, settings, context.device)
         try:
-            train(engine, Door(), data(Door()), settings, 5, context, lambda e, n: {}, folder)
+            train(engine, Run(Door(), data(Door()), settings, 5), context, lambda e, n: {}, folder)
         except PowerCut:
             engine.close()
     return torch.cat([value.flatten() for value in engine.full_state().values()])
