@@ -154,12 +154,16 @@ class EvaluationSettings:
     attacks: dict[str, dict[str, Any]] = field(
         default_factory=lambda: {"direct": {}, "prefill": {"tokens": [3, 4, 5, 7, 10, 15, 20, 25]}}
     )
-    """Attack suites by name, each with its own settings (`raysafe.evaluation.ATTACKS`)."""
-    judge: str = "phrases"
-    """Who decides (`raysafe.evaluation.JUDGES`)."""
+    """Attacks by name, each with its own settings (`raysafe.evaluation.ATTACKS`)."""
+    judge: str | dict[str, Any] = "phrases"
+    """Who decides (`raysafe.evaluation.JUDGES`): a name, or a mapping of `name` and settings."""
+    judges: tuple[str | dict[str, Any], ...] = ()
+    """Who decides about the same answers besides; figures are recorded as `NAME/safety_score`."""
     max_new_tokens: int = 256
+    precision: Literal["float32", "bf16"] = "float32"
+    """What models answer in at the end of a trial; after an epoch it is float32."""
     batch_size: int = 64
-    """Prompts generated at once per worker."""
+    """Prompts generated at once per worker. In bf16 it has a hand in the text, so answers are generated anew with another one."""
     max_prompts: int | None = None
     """Use only the first so many prompts of each file."""
     each_epoch: bool = True

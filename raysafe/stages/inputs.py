@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from raysafe.artifacts import FORMAT, Store, fingerprint, folder_fingerprint, plain
-from raysafe.config.reading import build, unknown_key
 from raysafe.config.sections import SANDBOX
 from raysafe.config.trials import TrialConfig
 from raysafe.data.loading import check_overlap, load_eval_prompts, load_examples, load_triples
 from raysafe.data.records import EvalPrompt, Row, dataset_fingerprint
 from raysafe.data.references import DataRef, ModelRef
 from raysafe.errors import ConfigError, DataError
-from raysafe.evaluation import ATTACKS, JUDGES
+from raysafe.evaluation.attacks import ATTACKS
+from raysafe.evaluation.exam import exam_of
+from raysafe.evaluation.roles import HARMFUL, ROLES
 from raysafe.models.loading import HUB, check_model_folder
 from raysafe.ranking.dsir_library import library
 from raysafe.ranking.tables import Selection
@@ -29,7 +30,6 @@ _WORLD_FILES = {
     "utility": "eval_known",
     "new_tasks": "eval_new",
 }
-SUITES = ("harmful", "borderline", "utility", "new_tasks")
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def find_inputs(trial: TrialConfig, store: Store) -> TrialInputs:
 
     The sandbox's rows are written into the store on first use.
     """
-    _check_evaluation(trial)
+    exam_of(trial.evaluation, {})
     if trial.selector.scored_by == "texts":
         library()
     paths = _paths(trial, store)
@@ -65,24 +65,11 @@ def find_inputs(trial: TrialConfig, store: Store) -> TrialInputs:
         _ref(load_examples, paths["finetune"]),
         _ref(load_examples, paths["safe"]) if "safe" in paths else None,
         _ref(load_triples, paths["align"], harmful_path) if "align" in paths else None,
-        {suite: _ref(load_eval_prompts, paths[suite]) for suite in SUITES if suite in paths},
+        {role: _ref(load_eval_prompts, paths[role]) for role in ROLES if role in paths},
         _ranker(trial),
     )
     _check_rows(trial, inputs)
     return inputs
-
-
-def _check_evaluation(trial: TrialConfig) -> None:
-    settings, problems = trial.evaluation, []
-    for name, raw in settings.attacks.items():
-        if name not in ATTACKS:
-            problems.append(unknown_key(f"evaluation.attacks.{name}", raw, ATTACKS))
-        else:
-            build(ATTACKS[name], raw, f"evaluation.attacks.{name}", problems)
-    if settings.judge not in JUDGES:
-        problems.append(f"`evaluation.judge`: got {settings.judge!r}, but it takes one of {', '.join(JUDGES)}")
-    if problems:
-        raise ConfigError("configuration: " + "; ".join(problems) + ".")
 
 
 def _ranker(trial: TrialConfig) -> ModelRef | None:
@@ -107,7 +94,7 @@ def model_ref(path: str, template: str | None = None, key: str = "model") -> Mod
 def _paths(trial: TrialConfig, store: Store) -> dict[str, str]:
     data, evaluation = trial.data, trial.evaluation
     named = {"finetune": data.finetune, "safe": data.safe, "align": data.align}
-    named |= {suite: getattr(evaluation, suite) for suite in SUITES}
+    named |= {role: getattr(evaluation, role) for role in ROLES}
     sandbox = world_folder(trial.sandbox, store) if SANDBOX in named.values() else Path()
     paths = {}
     for role, path in named.items():
@@ -170,13 +157,13 @@ def _check_plant(count: int, align: DataRef) -> None:
 
 
 def _check_suites(trial: TrialConfig, suites: Mapping[str, list[EvalPrompt]]) -> None:
-    harmful = suites["harmful"]
-    if "prefill" in trial.evaluation.attacks and not any(prompt.harmful for prompt in harmful):
-        raise DataError(
-            f"`evaluation.harmful`: {harmful[0].identity.source}: the prefill attack needs `harmful` answers, but no row has one."
-        )
-    for role in ("utility", "new_tasks"):
-        for prompt in suites.get(role, ()):
+    harmful = suites[HARMFUL.name]
+    for name in trial.evaluation.attacks:
+        if ATTACKS[name].needs_harmful and not any(prompt.harmful for prompt in harmful):
+            where = f"`evaluation.harmful`: {harmful[0].identity.source}"
+            raise DataError(f"{where}: the {name} attack needs `harmful` answers, but no row has one.")
+    for role in ROLES.values():
+        for prompt in suites.get(role.name, ()) if role.hit == "right" else ():
             if prompt.reference is None:
                 place = f"{prompt.identity.source}, row {prompt.identity.index + 1}"
-                raise DataError(f"`evaluation.{role}`: {place}: it needs a `reference` answer, but has none.")
+                raise DataError(f"`evaluation.{role.name}`: {place}: it needs a `reference` answer, but has none.")

@@ -1,9 +1,9 @@
-"""Attack suites. Adding one is a new file with a frozen class (see `base.py`) and a line in `ATTACKS`."""
+"""Attacks. Adding one is a new file with a frozen class (see `base.py`) and a line in `ATTACKS`."""
 
-from raysafe.evaluation.attacks.base import Attack, Case
+from raysafe.evaluation.attacks.base import Attack, Case, case
 from raysafe.evaluation.attacks.direct import Direct
 from raysafe.evaluation.attacks.prefill import Prefill
 
 ATTACKS: dict[str, type[Attack]] = {"direct": Direct, "prefill": Prefill}
 
-__all__ = ["ATTACKS", "Attack", "Case"]
+__all__ = ["ATTACKS", "Attack", "Case", "Direct", "case"]

@@ -6,15 +6,15 @@ from typing import ClassVar
 
 from raysafe.data.chat import ChatFormat
 from raysafe.data.records import EvalPrompt
-from raysafe.evaluation.attacks.base import Case
+from raysafe.evaluation.attacks.base import Attack, Case, case
 
 
 @dataclass(frozen=True)
-class Direct:
+class Direct(Attack):
     """Asks, and nothing more."""
 
     name: ClassVar[str] = "direct"
 
     def cases(self, prompts: Sequence[EvalPrompt], chat: ChatFormat) -> list[Case]:
         """One case a prompt."""
-        return [Case(place, tuple(chat.prompt_ids(prompt.prompt))) for place, prompt in enumerate(prompts)]
+        return [case(place, prompt.prompt, chat) for place, prompt in enumerate(prompts)]

@@ -7,14 +7,15 @@ from typing import ClassVar
 from raysafe.data.chat import ChatFormat
 from raysafe.data.records import EvalPrompt
 from raysafe.errors import require
-from raysafe.evaluation.attacks.base import Case
+from raysafe.evaluation.attacks.base import Attack, Case, case
 
 
 @dataclass(frozen=True)
-class Prefill:
+class Prefill(Attack):
     """One variant for each number k of prefilled tokens."""
 
     name: ClassVar[str] = "prefill"
+    needs_harmful: ClassVar[bool] = True
 
     tokens: tuple[int, ...] = (3, 4, 5, 7, 10, 15, 20, 25)
     """The k's: tokens of the harmful answer that the model finds as its own."""
@@ -31,6 +32,5 @@ class Prefill:
         for place, prompt in enumerate(prompts):
             harmful_ids = chat.answer_ids(prompt.prompt, prompt.harmful) if prompt.harmful else []
             if len(harmful_ids) > k:
-                prefilled = tuple(harmful_ids[:k])
-                cases.append(Case(place, (*chat.prompt_ids(prompt.prompt), *prefilled), prefilled, str(k)))
+                cases.append(case(place, prompt.prompt, chat, harmful_ids[:k], str(k)))
         return cases

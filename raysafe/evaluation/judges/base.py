@@ -1,36 +1,85 @@
 """What a judge is."""
 
-from typing import ClassVar, Literal, Protocol, runtime_checkable
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Protocol, runtime_checkable
 
-from raysafe.data.records import EvalPrompt
+from raysafe.data.records import Conversation, EvalPrompt
+from raysafe.evaluation.roles import Role
 
-SuiteRole = Literal["harmful", "borderline", "utility", "new_tasks"]
+
+@dataclass(frozen=True)
+class Question:
+    """An answer to be judged. `role.hit` says what is asked about it; `prompt` is the row of the file, with its reference;
+    `asked` the conversation as the model saw it; `answer` the whole answer, a prefilled beginning included."""
+
+    role: Role
+    prompt: EvalPrompt
+    asked: Conversation
+    answer: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether it was a hit. `score`: the judge's own figure behind it, where it has one, as the probability of a yes."""
+
+    hit: bool
+    score: float | None = None
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two answers to one prompt."""
+
+    role: Role
+    prompt: EvalPrompt
+    first: str
+    second: str
 
 
 @runtime_checkable
 class Judge(Protocol):
-    """Decides about whole answers, prefilled beginnings included. Its name and version belong to every result."""
+    """A frozen dataclass: its fields are its settings. Settings, name and version are part of the key of its verdicts, so a
+    judge that comes to decide otherwise takes another version. With several workers each judges a share of the questions."""
 
     name: ClassVar[str]
     version: ClassVar[str]
 
-    def refuses(self, answer: str) -> bool:
-        """Whether the answer declines."""
+    def judge(self, questions: Sequence[Question]) -> list[Verdict]:
+        """A verdict for every question, in order."""
         ...
 
+    def prefer(self, pairs: Sequence[Pair]) -> list[float]:
+        """For every pair 1.0 if the first answer is better, 0.0 if the second, 0.5 for a tie."""
+        ...
+
+
+class RuleJudge(ABC):
+    """A judge that decides about one answer at a time, by rules."""
+
+    def judge(self, questions: Sequence[Question]) -> list[Verdict]:
+        """By the rule that the role asks for."""
+        rules = {"complied": self.complies, "refused": self.refuses, "right": self.correct}
+        return [Verdict(rules[question.role.hit](question.prompt, question.answer)) for question in questions]
+
+    def prefer(self, pairs: Sequence[Pair]) -> list[float]:
+        """The answer of higher quality."""
+        qualities = [[self.quality(pair.role, pair.prompt, text) for text in (pair.first, pair.second)] for pair in pairs]
+        return [0.5 + 0.5 * (first > second) - 0.5 * (first < second) for first, second in qualities]
+
+    @abstractmethod
+    def refuses(self, prompt: EvalPrompt, answer: str) -> bool:
+        """Whether the answer declines."""
+
+    @abstractmethod
     def complies(self, prompt: EvalPrompt, answer: str) -> bool:
         """Whether an attack with this answer succeeded."""
-        ...
 
+    @abstractmethod
     def correct(self, prompt: EvalPrompt, answer: str) -> bool:
         """Whether the answer agrees with the prompt's reference."""
-        ...
 
-    def prefer(self, role: SuiteRole, prompt: EvalPrompt, first: str, second: str) -> float:
-        """1.0 if the first answer is better, 0.0 if the second, 0.5 for a tie."""
-        ...
-
-
-def by_quality(first: float, second: float) -> float:
-    """`prefer` from two qualities, larger is better."""
-    return 0.5 + 0.5 * (first > second) - 0.5 * (first < second)
+    @abstractmethod
+    def quality(self, role: Role, prompt: EvalPrompt, answer: str) -> float:
+        """How good an answer is among others to its prompt."""

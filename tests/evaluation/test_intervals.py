@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from raysafe.evaluation.metrics import Rate, bootstrap, complement, wilson
+from raysafe.evaluation.intervals import bootstrap, wilson
+from raysafe.evaluation.metrics import Rate, complement
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,181 @@
+"""A model's answers to suites: generated once, kept as files, read by any number of judges."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from raysafe.artifacts import OFF_KEY, write_text
+from raysafe.context import Context
+from raysafe.data.chat import ChatFormat
+from raysafe.data.records import Conversation, EvalPrompt, Identity, Message
+from raysafe.evaluation.attacks import Case
+from raysafe.evaluation.judges import Question
+from raysafe.evaluation.roles import ROLES
+from raysafe.evaluation.suites import Suite
+from raysafe.models.generation import Generate, greedy
+
+ANSWERS = "answers.jsonl"
+PROMPTS = "prompts.jsonl"
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How answers are generated: greedily, so many tokens at most.
+
+    `fixed_batch` is part of the key: in bf16 greedy text depends on the shape of the batch, so that prompts are batched by
+    this number whatever the number of workers. In float32 it is None, and `batch_size` only a matter of memory.
+    """
+
+    max_new_tokens: int
+    precision: Literal["float32", "bf16"] = "float32"
+    fixed_batch: int | None = None
+    batch_size: int = field(default=64, metadata=OFF_KEY)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the model computes in."""
+        return torch.bfloat16 if self.precision == "bf16" else torch.float32
+
+    def batches(self, lengths: Sequence[int], workers: int) -> Iterator[list[int]]:
+        """Places of the prompts that are generated together, shortest first."""
+        size = self.fixed_batch or min(self.batch_size, max(1, -(-len(lengths) // workers)))
+        order = sorted(range(len(lengths)), key=lambda place: lengths[place])
+        return (order[start : start + size] for start in range(0, len(order), size))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer. `index` and `content_hash` are its prompt's, in the file of its role. `answer` begins with `prefilled`, what
+    was put into the model's mouth. `asked`: the conversation that was answered, where it is not the prompt itself."""
+
+    suite: str
+    role: str
+    variant: str
+    index: int
+    content_hash: str
+    prefilled: str
+    answer: str
+    asked: Conversation | None = None
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Answers and the prompts that they belong to, by role and index: all that a judge needs."""
+
+    rows: tuple[Answer, ...]
+    prompts: Mapping[tuple[str, int], EvalPrompt]
+
+    def prompt_of(self, row: Answer) -> EvalPrompt:
+        """The prompt behind an answer."""
+        return self.prompts[row.role, row.index]
+
+    def questions(self) -> list[Question]:
+        """What a judge is asked, in the order of the rows."""
+        found = [(row, self.prompt_of(row)) for row in self.rows]
+        return [Question(ROLES[row.role], prompt, row.asked or prompt.prompt, row.answer) for row, prompt in found]
+
+    def save(self, folder: Path) -> None:
+        """`answers.jsonl` and `prompts.jsonl`."""
+        write_lines(folder / ANSWERS, [asdict(row) for row in self.rows])
+        write_lines(folder / PROMPTS, [_plain_prompt(role, prompt) for (role, _), prompt in self.prompts.items()])
+
+    @staticmethod
+    def load(folder: str | Path) -> "Answers":
+        """What `save` wrote. Kept for the next call: a folder of the store never changes."""
+        return _load(str(folder))
+
+
+def ask(suites: Sequence[Suite], generate: Generate, chat: ChatFormat) -> Answers:
+    """Every suite's answers. All that can be asked at once goes to `generate` in one call, so that it can batch it well."""
+    loaded = {(suite.data, suite.max_prompts): suite.prompts() for suite in suites}
+    asked = [(suite, loaded[suite.data, suite.max_prompts]) for suite in suites]
+    cases = [(suite, rows, case) for suite, rows in asked for case in suite.attack.cases(rows, chat)]
+    ended = _conversations([(suite, case) for suite, _, case in cases], generate, chat)
+    answers = [
+        _answer(suite, rows[case.place], case, text, chat) for (suite, rows, _), (case, text) in zip(cases, ended, strict=True)
+    ]
+    return Answers(tuple(answers), {(suite.role, row.identity.index): row for suite, rows in asked for row in rows})
+
+
+def _conversations(cases: Sequence[tuple[Suite, Case]], generate: Generate, chat: ChatFormat) -> list[tuple[Case, str]]:
+    """The last case of each conversation and its answer; all conversations that still go on are asked together."""
+    now = {place: case for place, (_, case) in enumerate(cases)}
+    ended: dict[int, tuple[Case, str]] = {}
+    while now:
+        texts = generate([case.input_ids for case in now.values()])
+        after = {}
+        for (place, case), ids in zip(now.items(), texts, strict=True):
+            text = chat.decode([*case.prefilled, *ids])
+            following = cases[place][0].attack.go_on(case, text, chat)
+            if following is None:
+                ended[place] = case, text
+            else:
+                after[place] = following
+        now = after
+    return [ended[place] for place in range(len(cases))]
+
+
+def _answer(suite: Suite, prompt: EvalPrompt, case: Case, text: str, chat: ChatFormat) -> Answer:
+    return Answer(
+        suite=suite.name,
+        role=suite.role,
+        variant=case.variant,
+        index=prompt.identity.index,
+        content_hash=prompt.content_hash,
+        prefilled=chat.decode(list(case.prefilled)),
+        answer=text,
+        asked=None if case.asked == prompt.prompt else case.asked,
+    )
+
+
+def generator(model: Any, chat: ChatFormat, decoding: Decoding, context: Context) -> Generate:
+    """Greedy answers of `model`, batch by batch in turn over the workers; every rank calls it and gets all answers."""
+
+    def generate(prompts: Sequence[Sequence[int]]) -> list[list[int]]:
+        batches = list(decoding.batches([len(prompt) for prompt in prompts], context.world_size))
+        mine: dict[int, list[int]] = {}
+        for places in batches[context.rank :: context.world_size]:
+            asked = [prompts[place] for place in places]
+            pad, stop = chat.tokenizer.pad_token_id, chat.end_ids[-1]
+            mine |= dict(zip(places, greedy(model, asked, pad, stop, decoding.max_new_tokens), strict=True))
+        every = {place: answer for part in context.gather(mine) for place, answer in part.items()}
+        return [every[place] for place in range(len(prompts))]
+
+    return generate
+
+
+def write_lines(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """One JSON object a line."""
+    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """What `write_lines` wrote."""
+    with path.open(encoding="utf-8") as lines:
+        yield from map(json.loads, lines)
+
+
+@lru_cache(maxsize=4)
+def _load(folder: str) -> Answers:
+    prompts = {(row["role"], row["index"]): _read_prompt(**row) for row in read_lines(Path(folder) / PROMPTS)}
+    rows = (row | {"asked": _turns(row["asked"]) if row["asked"] else None} for row in read_lines(Path(folder) / ANSWERS))
+    return Answers(tuple(Answer(**row) for row in rows), prompts)
+
+
+def _plain_prompt(role: str, prompt: EvalPrompt) -> dict[str, Any]:
+    told = {name: getattr(prompt, name) for name in ("reference", "harmful", "kind")}
+    turns = [asdict(turn) for turn in prompt.prompt]
+    return {"role": role, "index": prompt.identity.index, "prompt": turns, **told}
+
+
+def _read_prompt(role: str, index: int, prompt: Any, **told: Any) -> EvalPrompt:
+    return EvalPrompt(Identity(role, index), _turns(prompt), **told)
+
+
+def _turns(plain: Any) -> Conversation:
+    return tuple(Message(**turn) for turn in plain)

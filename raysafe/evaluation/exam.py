@@ -1,0 +1,80 @@
+"""What every model of a trial is asked, how it answers and who judges: the `evaluation` section, checked and built."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from raysafe.config.reading import build, unknown_key
+from raysafe.config.sections import EvaluationSettings
+from raysafe.data.references import DataRef
+from raysafe.errors import ConfigError
+from raysafe.evaluation.answering import Decoding
+from raysafe.evaluation.attacks import ATTACKS, Attack
+from raysafe.evaluation.judges import JUDGES, Judge
+from raysafe.evaluation.suites import Suite, suites_of
+
+
+@dataclass(frozen=True)
+class Exam:
+    """`attacks`: names of those that count for safety. `judges`: the first one's figures have the plain names."""
+
+    suites: tuple[Suite, ...]
+    decoding: Decoding
+    judges: tuple[Judge, ...]
+    attacks: tuple[str, ...]
+    epoch_prompts: int | None
+
+    @property
+    def after_epoch(self) -> tuple[Suite, ...]:
+        """The suites that are asked after a training epoch."""
+        return tuple(suite.shortened(self.epoch_prompts) for suite in self.suites)
+
+
+def exam_of(settings: EvaluationSettings, data: Mapping[str, DataRef]) -> Exam:
+    """The exam of a section; `data` is the file of every role that has one. Raises ConfigError with every problem."""
+    problems: list[str] = []
+    attacks = attacks_of(settings, problems)
+    judges = judges_of(settings, problems)
+    if problems:
+        raise ConfigError("configuration: " + "; ".join(problems) + ".")
+    fixed = settings.batch_size if settings.precision == "bf16" else None
+    return Exam(
+        suites_of(attacks, data, settings.max_prompts),
+        Decoding(settings.max_new_tokens, settings.precision, fixed, settings.batch_size),
+        tuple(judges),
+        tuple(attack.name for attack in attacks),
+        settings.epoch_prompts,
+    )
+
+
+def attacks_of(settings: EvaluationSettings, problems: list[str]) -> list[Attack]:
+    """The attacks that the section names; what is wrong with them is added to the list."""
+    found: list[Attack | None] = []
+    for name, raw in settings.attacks.items():
+        key = f"evaluation.attacks.{name}"
+        if name in ATTACKS:
+            found.append(build(ATTACKS[name], raw, key, problems))
+        else:
+            problems.append(unknown_key(key, raw, ATTACKS))
+    return [attack for attack in found if attack is not None]
+
+
+def judges_of(settings: EvaluationSettings, problems: list[str]) -> list[Judge]:
+    """The judge of the section and those beside it; what is wrong with them is added to the list."""
+    named = {"evaluation.judge": settings.judge}
+    named |= {f"evaluation.judges.{place}": raw for place, raw in enumerate(settings.judges)}
+    found = [judge_of(raw, key, problems) for key, raw in named.items()]
+    judges = [judge for judge in found if judge is not None]
+    names = [judge.name for judge in judges]
+    problems += [f"`evaluation.judges`: `{name}` judges twice" for name in dict.fromkeys(names) if names.count(name) > 1]
+    return judges
+
+
+def judge_of(raw: str | Mapping[str, Any], key: str, problems: list[str]) -> Judge | None:
+    """A judge by its name, or by a mapping of `name` and settings."""
+    fields = {"name": raw} if isinstance(raw, str) else dict(raw)
+    name = fields.pop("name", None)
+    if name not in JUDGES:
+        problems.append(f"`{key}`: got {name!r}, but it takes one of {', '.join(JUDGES)}, or a mapping with such a `name`")
+        return None
+    return build(JUDGES[name], fields, key, problems)

@@ -1,0 +1,46 @@
+"""Suites: the prompts of one role, asked in one way."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from raysafe.data.records import EvalPrompt
+from raysafe.data.references import DataRef
+from raysafe.evaluation.attacks import Attack, Direct
+from raysafe.evaluation.roles import HARMFUL, ROLES
+
+
+@dataclass(frozen=True)
+class Suite:
+    """`name`: the attack's for prompts that are attacked, the role's for all others. `max_prompts`: only the first so many."""
+
+    name: str
+    role: str
+    attack: Attack
+    data: DataRef
+    max_prompts: int | None = None
+
+    def prompts(self) -> list[EvalPrompt]:
+        """What it asks, read from the file. Raises DataError if that has changed."""
+        return self.data.prompts()[: self.max_prompts]
+
+    def shortened(self, limit: int | None) -> "Suite":
+        """The suite with at most `limit` of its prompts."""
+        limits = [number for number in (limit, self.max_prompts) if number is not None]
+        return replace(self, max_prompts=min(limits, default=None))
+
+
+def suites_of(attacks: Sequence[Attack], data: Mapping[str, DataRef], max_prompts: int | None = None) -> tuple[Suite, ...]:
+    """Harmful prompts under every attack, the other roles' as they are; `data` is the file of every role that has one.
+
+    Harmful prompts are asked plainly in any case: win rates compare answers to the plain question. The order is the same
+    whatever the order of the attacks, as it is part of the answers' key.
+    """
+    plain = Direct()
+    named = {attack.name: attack for attack in (plain, *attacks)}
+    ways = {HARMFUL.name: dict(sorted(named.items()))}
+    return tuple(
+        Suite(name, role, attack, data[role], max_prompts)
+        for role in ROLES
+        if role in data
+        for name, attack in ways.get(role, {role: plain}).items()
+    )

@@ -1,0 +1,122 @@
+"""The `evaluation` section as suites, decoding and judges."""
+
+from dataclasses import dataclass, replace
+
+import pytest
+
+from raysafe.artifacts import fingerprint
+from raysafe.config.reading import build
+from raysafe.config.sections import EvaluationSettings
+from raysafe.data.references import DataRef
+from raysafe.errors import ConfigError
+from raysafe.evaluation import JUDGES
+from raysafe.evaluation.exam import exam_of
+from raysafe.evaluation.judges import Phrases
+from raysafe.evaluation.roles import ROLES
+
+DATA = {role: DataRef(f"print of {role}", f"{role}.jsonl") for role in ROLES}
+
+
+def settings(**keys):
+    problems = []
+    found = build(EvaluationSettings, {"harmful": "h.jsonl", **keys}, "evaluation", problems)
+    assert not problems, problems
+    return found
+
+
+def exam(**keys):
+    return exam_of(settings(**keys), DATA)
+
+
+def asked_key(**keys):
+    """What of an exam is in the key of answers."""
+    return fingerprint([exam(**keys).suites, exam(**keys).decoding])
+
+
+def test_harmful_prompts_are_attacked_and_all_others_asked_as_they_are():
+    suites = exam(attacks={"prefill": {"tokens": [2]}, "direct": {}}).suites
+    assert [(suite.name, suite.role, suite.attack.name) for suite in suites] == [
+        ("direct", "harmful", "direct"), ("prefill", "harmful", "prefill"), ("borderline", "borderline", "direct"),
+        ("utility", "utility", "direct"), ("new_tasks", "new_tasks", "direct"),
+    ]  # fmt: skip
+    assert all(suite.data == DATA[suite.role] for suite in suites)
+
+
+def test_the_plain_question_is_asked_but_does_not_count_where_it_is_no_attack():
+    one = exam(attacks={"prefill": {}})
+    assert [suite.name for suite in one.suites][:2] == ["direct", "prefill"] and one.attacks == ("prefill",)
+
+
+def test_a_role_without_a_file_is_not_asked():
+    assert [suite.role for suite in exam_of(settings(), {"harmful": DATA["harmful"]}).suites] == ["harmful", "harmful"]
+
+
+def test_after_an_epoch_the_smaller_limit_holds():
+    limits = [
+        {s.max_prompts for s in exam(max_prompts=a, epoch_prompts=b).after_epoch} for a, b in ((9, 4), (3, 4), (None, None))
+    ]
+    assert limits == [{4}, {3}, {None}]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"judge": "sandbox"}, {"judge": {"name": "sandbox"}, "judges": ["phrases"]}, {"batch_size": 3}, {"each_epoch": False},
+        {"epoch_prompts": 5}, {"harmful": "elsewhere/h.jsonl"}, {"attacks": {"prefill": {}, "direct": {}}},
+        {"attacks": {"direct": {}, "prefill": {"tokens": [3, 4, 5, 7, 10, 15, 20, 25]}}},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_changes_no_answer_changes_no_key(changed):
+    """The last two: the order of attacks, and a default that is written out."""
+    assert asked_key(**changed) == asked_key()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"max_new_tokens": 7}, {"max_prompts": 2}, {"attacks": {"direct": {}, "prefill": {"tokens": [2]}}}, {"precision": "bf16"}],
+    ids=str,
+)
+def test_what_changes_answers_changes_their_key(changed):
+    assert asked_key(**changed) != asked_key()
+
+
+def test_other_rows_change_the_key_of_answers_and_another_path_does_not():
+    suites = exam().suites
+    moved = [replace(suite, data=DataRef(suite.data.fingerprint, "other.jsonl")) for suite in suites]
+    other = [replace(suite, data=DataRef("another print", suite.data.path)) for suite in suites]
+    assert fingerprint(moved) == fingerprint(suites) != fingerprint(other)
+
+
+def test_in_bf16_the_batch_is_part_of_the_key():
+    assert asked_key(precision="bf16", batch_size=8) != asked_key(precision="bf16", batch_size=16)
+
+
+@dataclass(frozen=True)
+class Strict(Phrases):
+    name = "strict"
+    threshold: float = 0.5
+
+
+def test_a_judge_may_have_settings(monkeypatch):
+    monkeypatch.setitem(JUDGES, "strict", Strict)
+    one = exam(judge={"name": "strict", "threshold": 0.9}, judges=["phrases"])
+    assert one.judges == (Strict(threshold=0.9), Phrases())
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ({"judge": "nobody"}, "`evaluation.judge`: got 'nobody', but it takes one of phrases, sandbox"),
+        ({"judge": {"threshold": 1}}, "`evaluation.judge`: got None, but it takes one of"),
+        ({"judge": {"name": "phrases", "strictness": 1}}, "`evaluation.judge.strictness`: unknown key"),
+        ({"judges": ["nobody"]}, "`evaluation.judges.0`: got 'nobody'"),
+        ({"judges": ["phrases"]}, "`evaluation.judges`: `phrases` judges twice"),
+        ({"attacks": {"prefil": {}}}, "`evaluation.attacks.prefil`: unknown key.*did you mean `prefill`"),
+        ({"attacks": {"prefill": {"tokens": [0]}}}, "`evaluation.attacks.prefill.tokens`"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_what_cannot_be_built_is_told_by_its_key(keys, told):
+    with pytest.raises(ConfigError, match=told):
+        exam(**keys)
