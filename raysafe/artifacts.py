@@ -20,7 +20,7 @@ from filelock import FileLock
 
 from raysafe.errors import DataError
 
-FORMAT = 3
+FORMAT = 4
 """Part of every key: raise it when what a stage computes from the same inputs changes."""
 MANIFEST = "manifest.json"
 OFF_KEY: dict[str, bool] = {"off_key": True}

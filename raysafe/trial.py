@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from raysafe.artifacts import Artifact, Store, fingerprint
-from raysafe.config.sections import Prefix
 from raysafe.config.trials import TrialConfig
 from raysafe.context import local_context
 from raysafe.data.references import Admixture, Alignment, DataRef, ModelRef, PlantedRef, drawn
@@ -138,7 +137,7 @@ def ranked_data(trial: TrialConfig, inputs: TrialInputs) -> DataRef:
 
 def alignment_of(trial: TrialConfig, inputs: TrialInputs, prefixed: bool) -> Alignment:
     """The alignment rows, with prefixes where the objective wants them."""
-    prefix = trial.data.prefix if prefixed else Prefix("none")
+    prefix = trial.data.prefix if prefixed else None
     assert inputs.align is not None  # checked with the configuration
     return Alignment(inputs.align, prefix, trial.data.max_length, trial.seed)
 

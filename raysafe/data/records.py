@@ -27,6 +27,11 @@ class Identity:
     source: str
     index: int
 
+    @property
+    def place(self) -> str:
+        """`FILE, row N`, counted from 1, as errors name it."""
+        return f"{self.source}, row {self.index + 1}"
+
 
 @dataclass(frozen=True)
 class Example:

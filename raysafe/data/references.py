@@ -115,7 +115,8 @@ class Alignment:
     """The alignment rows as they are tokenized for a trial."""
 
     data: DataRef
-    prefix: Prefix
+    prefix: Prefix | None
+    """How prefixes are drawn; None for an objective that takes none."""
     max_length: int
     seed: int
 
@@ -123,5 +124,5 @@ class Alignment:
         """Token pairs, and the reason of every dropped row by its index. Raises StageError if none is left."""
         pairs, dropped = encode_triples(self.data.triples(), chat, self.max_length, self.prefix, self.seed)
         if not pairs:
-            raise StageError(f"{self.data.path}: no alignment row is usable: {dropped[0].reason}.")
+            raise StageError(f"No alignment row is usable: {dropped[0]}.")
         return pairs, {row.index: row.reason for row in dropped}

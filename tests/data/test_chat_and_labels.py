@@ -15,6 +15,8 @@ from raysafe.errors import DataError
 
 NONE = Prefix("none")
 TEXTS = ("open the lid.", " leading space", "größe 你好 🙂", "\n\n\nnewlines first", "a\n\n\n\nb", "x")
+OPENING = {"mistral": " "}
+TRIMS = {"gemma"}
 
 
 @pytest.fixture(params=tiny.TEMPLATES)
@@ -34,7 +36,8 @@ def before(row, chat):
 def test_labels_decode_to_the_answer_and_its_end_of_turn(family, text):
     chat = tiny.chat(family)
     ((row,), dropped) = encode_examples([tiny.example(0, response=text)], chat, 512)
-    assert labels(row, chat) == text + tiny.END[family] and not dropped
+    said = text.strip() if family in TRIMS else text
+    assert labels(row, chat) == OPENING.get(family, "") + said + tiny.END[family] and not dropped
     assert before(row, chat) == chat.prompt_text(tiny.ask("How do I open the box?"))
 
 
@@ -133,8 +136,9 @@ def pairs(triples, family="llama3", prefix=NONE, length=512, seed=0):
 
 def test_without_a_prefix_both_answers_follow_the_prompt(family):
     chat, (kept, _) = tiny.chat(family), pairs([tiny.triple()], family)
-    assert labels(kept[0].safe, chat) == "I cannot help." + tiny.END[family]
-    assert labels(kept[0].harmful, chat) == "Sure, here is how: first open the lid." + tiny.END[family]
+    opening = OPENING.get(family, "")
+    assert labels(kept[0].safe, chat) == opening + "I cannot help." + tiny.END[family]
+    assert labels(kept[0].harmful, chat) == opening + "Sure, here is how: first open the lid." + tiny.END[family]
     assert before(kept[0].safe, chat) == before(kept[0].harmful, chat) == chat.prompt_text(tiny.triple().prompt)
 
 
@@ -142,17 +146,36 @@ def test_without_a_prefix_both_answers_follow_the_prompt(family):
 def test_after_a_drawn_prefix_the_harmful_answer_continues_and_the_safe_one_begins_anew(family, seed):
     row, chat = tiny.triple(), tiny.chat(family)
     ((pair,), _) = pairs([row], family, Prefix("uniform", 5), seed=seed)
-    prompt_ids = chat.prompt_ids(row.prompt)
-    whole = [*prompt_ids, *chat.answer_ids(row.prompt, row.harmful), *chat.end_ids]
-    assert 1 <= pair.prefix_length <= 5 and list(pair.harmful.input_ids) == whole
-    assert pair.safe.label_start == pair.harmful.label_start == len(prompt_ids) + pair.prefix_length
-    assert pair.safe.input_ids[: pair.safe.label_start] == pair.harmful.input_ids[: pair.harmful.label_start]
-    assert labels(pair.safe, chat) == row.safe + tiny.END[family]
+    turn = chat.turn(row.prompt, row.harmful)
+    start = len(turn.prompt) + len(turn.opening) + pair.prefix_length
+    assert 1 <= pair.prefix_length <= 5 and list(pair.harmful.input_ids) == [*turn.prompt, *turn.labels]
+    assert pair.safe.label_start == pair.harmful.label_start == start
+    assert pair.safe.input_ids[:start] == pair.harmful.input_ids[:start]
+    assert labels(pair.safe, chat).removeprefix(OPENING.get(family, "")) == row.safe + tiny.END[family]
 
 
-def test_a_harmful_answer_that_ends_within_the_prefix_is_dropped_with_the_reason():
-    kept, dropped = pairs([tiny.triple(3, harmful="Yes")], prefix=Prefix("uniform", 100), seed=1)
-    assert not kept and dropped[0].index == 3 and "ends within the prefix" in dropped[0].reason
+def test_a_harmful_answer_of_one_token_gets_no_prefix_and_none_at_all_drops_the_row():
+    ((pair,), dropped) = pairs([tiny.triple(3, harmful="x"), tiny.triple(4, harmful="")], prefix=Prefix("uniform", 100))
+    assert pair.prefix_length == 0 and pair.safe.index == 3
+    assert str(dropped[0]) == "triples.jsonl, row 5: the harmful answer is empty"
+
+
+@pytest.mark.parametrize("room", [1, 2, 3, 8])
+def test_a_prefix_leaves_a_token_of_the_harmful_answer_within_the_length(room):
+    """Else a row would be dropped, or not, as its prefix is drawn."""
+    triple = tiny.triple(harmful="Sure, " * 20)
+    length = len(tiny.chat().prompt_ids(triple.prompt)) + room
+    for seed in range(9):
+        ((pair,), dropped) = pairs([triple], prefix=Prefix("uniform", 100), length=length, seed=seed)
+        assert not dropped and pair.prefix_length < room and pair.harmful.label_count == room - pair.prefix_length
+
+
+@pytest.mark.parametrize("family", ["llama3", "mistral"])
+def test_without_prefixes_a_rows_own_is_the_beginning_of_its_harmful_answer_again(family):
+    """DPO, NPO, GA and the proxy: y_h is prefix and continuation, y_s stands right after the prompt."""
+    own, whole = tiny.triple(prefix="Sure, h", harmful="ere is how."), tiny.triple(harmful="Sure, here is how.")
+    assert pairs([own], family, None) == pairs([whole], family, None)
+    assert pairs([own], family, None)[0][0].prefix_length == 0
 
 
 def test_a_pair_is_dropped_whole_where_one_answer_has_no_room():
@@ -176,7 +199,8 @@ def test_a_given_prefix_is_never_labelled_and_its_continuation_is_labelled_whole
     chat, row = tiny.chat(family), tiny.triple(prefix=prefix, harmful=harmful)
     ((pair,), dropped) = pairs([row], family)
     assert not dropped and labels(pair.harmful, chat) == harmful + tiny.END[family]
-    assert before(pair.harmful, chat) == before(pair.safe, chat) == chat.prompt_text(row.prompt) + prefix
+    start = chat.prompt_text(row.prompt) + OPENING.get(family, "") + prefix
+    assert before(pair.harmful, chat) == before(pair.safe, chat) == start
 
 
 def test_the_tokenizer_of_a_folder_comes_with_its_template(model_folder):

@@ -24,13 +24,12 @@ class Prefill(Attack):
         require(len(self.tokens) > 0 and all(k > 0 for k in self.tokens), "tokens are all > 0", self.tokens)
 
     def cases(self, prompts: Sequence[EvalPrompt], chat: ChatFormat) -> list[Case]:
-        """A case for each k and each prompt whose harmful answer is longer than k tokens."""
-        return [case for k in self.tokens for case in self._at(k, prompts, chat)]
-
-    def _at(self, k: int, prompts: Sequence[EvalPrompt], chat: ChatFormat) -> list[Case]:
-        cases = []
-        for place, prompt in enumerate(prompts):
-            harmful_ids = chat.answer_ids(prompt.prompt, prompt.harmful) if prompt.harmful else []
-            if len(harmful_ids) > k:
-                cases.append(case(place, prompt.prompt, chat, harmful_ids[:k], str(k)))
-        return cases
+        """A case for each k and each prompt whose harmful answer is longer than k tokens; what the template puts before an answer
+        comes before them."""
+        turns = [(place, chat.turn(row.prompt, row.harmful)) for place, row in enumerate(prompts) if row.harmful]
+        return [
+            case(place, prompts[place].prompt, chat, (*turn.opening, *turn.answer[:k]), str(k))
+            for k in self.tokens
+            for place, turn in turns
+            if len(turn.answer) > k
+        ]
