@@ -53,10 +53,10 @@ def stage_of(root: Path, number: int) -> TrainStage:
         objective=trial.objective,
         training=replace(trial.training, lr=1e-4 * (number + 1)),
         retain=inputs.finetune,
-        selected="all",
+        selection=None,
         max_length=trial.data.max_length,
         alignment=None,
-        frozen_keys={},
+        frozen={},
         seed=0,
     )
 
@@ -65,7 +65,7 @@ def first_row(groups: object, stage: TrainStage) -> float:
     """Seconds from posting the stage to its first row."""
     started, seen = time.monotonic(), []
     launch = groups.launcher(f"t{id(stage)}", lambda row: seen.append(time.monotonic() - started))  # type: ignore[attr-defined]
-    launch([stage])
+    launch(stage).wait()
     return seen[0]
 
 

@@ -7,31 +7,30 @@ Every arrow is a stage with a key; a stage whose result is in the store is not r
 share a setting share its stages. `launch` is how stages are run: here by a call, on a cluster by a waiting group of workers.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from raysafe.artifacts import Artifact, Store, fingerprint
 from raysafe.config.trials import TrialConfig
 from raysafe.context import local_context
-from raysafe.data.references import Admixture, Alignment, DataRef, ModelRef, PlantedRef, drawn
-from raysafe.evaluation.metrics import Rate, rates_of
+from raysafe.data.references import Admixture, Alignment, DataRef, LogProbsRef, ModelRef, PlantedRef, SelectionRef, drawn
+from raysafe.evaluation.metrics import Rate
+from raysafe.objectives.base import FrozenModel
 from raysafe.objectives.dpo import Dpo
 from raysafe.ranking.diagnosis import DIAGNOSTICS, Diagnosis, Scored, diagnose
 from raysafe.ranking.seal_loop import engine_settings
 from raysafe.ranking.tables import Ranking, Selection, keep_top, save_rows
 from raysafe.selection import Seal
-from raysafe.stages.base import Stage
-from raysafe.stages.evaluate import EvaluateStage, EvaluationPlan
+from raysafe.stages.base import Job, Launch, Made
+from raysafe.stages.evaluate import EvaluateResult, EvaluateStage, EvaluationPlan
 from raysafe.stages.inputs import TrialInputs, find_inputs
-from raysafe.stages.log_probs import LogProbsStage
-from raysafe.stages.making import make
-from raysafe.stages.rank import RankStage
+from raysafe.stages.log_probs import LogProbsResult, LogProbsStage
+from raysafe.stages.making import Here
+from raysafe.stages.rank import RankResult, RankStage
 from raysafe.stages.sandbox import BaseStage
-from raysafe.stages.train import TrainStage
-
-Launch = Callable[[Sequence[Stage]], list[Artifact]]
-"""Run stages, at once where there is room, and return their results in order. Raises StageError or StageStopped."""
+from raysafe.stages.train import TrainResult, TrainStage
+from raysafe.training.engine import PlainEngine
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class TrialResult:
     `planted_recall`: share of the planted rows outside the top p %; `dropped_rows`: rows of all streams that training skipped,
     as no label of theirs was left."""
 
-    metrics: dict[str, Rate]
+    metrics: Mapping[str, Rate]
     selected_rows: int
     unsafe_selected: float | None
     ranking_auc: float | None
@@ -49,6 +48,16 @@ class TrialResult:
     safeinstr_rows: int = 0
     planted_recall: float | None = None
     dropped_rows: int = 0
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a trial starts from: its configuration, its data, the model that is trained, and the one that ranks."""
+
+    trial: TrialConfig
+    inputs: TrialInputs
+    model: ModelRef
+    ranker: ModelRef
 
 
 def run_trial(
@@ -59,71 +68,68 @@ def run_trial(
     Without `launch` the stages run in this process, one after the other; `inputs` are `find_inputs`'s, if already at hand.
     """
     launch = launch or here(store)
-    inputs = inputs or find_inputs(trial, store)
-    model = base_model(trial, inputs, launch)
-    ranker = ranking_model(trial, inputs, model, launch)
-    reference, ranking, *frozen = launch([reference_stage(trial, inputs, model), *prior_stages(trial, inputs, model, ranker)])
-    selection = select(trial, ranking)
-    selection.save(folder / "selection.parquet")
-    proxy = frozen_proxy(trial, inputs, model, frozen, launch)
-    plan = evaluation_plan(trial, inputs, model, reference)
-    stage = train_stage(trial, inputs, model, selection, folder / "selection.parquet", [*frozen[:1], *proxy], plan)
-    admixed = stage.admixture
-    if admixed is not None:
-        save_rows(admixed.examples(), folder / "safeinstr.parquet")
-    (checkpoint,) = launch([stage])
-    (scores,) = launch([EvaluateStage(trained_model(checkpoint), plan)])
-    link(folder / "checkpoint", checkpoint.folder)
+    start = begin(trial, inputs or find_inputs(trial, store), launch)
+    reference = launch(reference_stage(start))
+    ranking = launch(rank_stage(start))
+    frozen = launch_frozen(start, launch)
+    ranked = ranking.wait()
+    selection = select(trial, ranked)
+    kept = save_selection(selection, folder)
+    plan = evaluation_plan(start, reference.wait())
+    stage = train_stage(start, kept, frozen_log_probs(start, frozen, launch), plan)
+    if stage.admixture is not None:
+        save_rows(stage.admixture.examples(), folder / "safeinstr.parquet")
+    trained = launch(stage).wait()
+    scores = launch(EvaluateStage(trained_model(trained), plan)).wait()
+    link(folder / "checkpoint", trained.artifact.folder)
     return TrialResult(
-        rates_of(scores.result["metrics"]),
-        len(selection.rows),
-        selection.unsafe_share,
-        ranking.result["auc"],
-        checkpoint,
-        len(admixed.rows) if admixed else 0,
-        recall_of(trial, ranking),
-        sum(map(len, checkpoint.result["dropped"].values())),
+        metrics=scores.result.metrics,
+        selected_rows=len(selection.rows),
+        unsafe_selected=selection.unsafe_share,
+        ranking_auc=ranked.result.auc,
+        checkpoint=trained.artifact,
+        safeinstr_rows=len(stage.admixture.rows) if stage.admixture else 0,
+        planted_recall=recall_of(trial, ranked),
+        dropped_rows=sum(map(len, trained.result.dropped.values())),
     )
 
 
 def here(store: Store) -> Launch:
     """Stages as plain calls in this process, on the in-memory engine: for tests and small things."""
-
-    def launch(stages: Sequence[Stage]) -> list[Artifact]:
-        return [make(stage, store, local_context()) for stage in stages]
-
-    return launch
+    return Here(store, local_context(), PlainEngine)
 
 
-def base_model(trial: TrialConfig, inputs: TrialInputs, launch: Launch) -> ModelRef:
-    """The model that the trial starts from, made first where it is the sandbox's."""
-    return inputs.model or _sandbox_model(trial, launch)
-
-
-def ranking_model(trial: TrialConfig, inputs: TrialInputs, model: ModelRef, launch: Launch) -> ModelRef:
-    """The model that scores the rows: that of `selection.model`, or `model`, the trial's own."""
-    if trial.selection.model is None:
-        return model
-    return inputs.ranker or _sandbox_model(trial, launch)
+def begin(trial: TrialConfig, inputs: TrialInputs, launch: Launch) -> Start:
+    """The trial with its models, the sandbox's made first where it is one of them."""
+    named = [inputs.model, inputs.ranker if trial.selection.model else inputs.model]
+    model, ranker = (found or _sandbox_model(trial, launch) for found in named)
+    return Start(trial, inputs, model, ranker)
 
 
 def _sandbox_model(trial: TrialConfig, launch: Launch) -> ModelRef:
-    (base,) = launch([BaseStage(trial.sandbox)])
+    base = launch(BaseStage(trial.sandbox)).wait().artifact
     return ModelRef(base.key, str(base.folder))
 
 
-def reference_stage(trial: TrialConfig, inputs: TrialInputs, model: ModelRef) -> EvaluateStage:
+def reference_stage(start: Start) -> EvaluateStage:
     """Scores and answers of the untrained model: what win rate compares with."""
-    return EvaluateStage(model, EvaluationPlan(trial.evaluation, inputs.suites))
+    return EvaluateStage(start.model, EvaluationPlan(start.trial.evaluation, start.inputs.suites))
 
 
-def rank_stage(trial: TrialConfig, inputs: TrialInputs, ranker: ModelRef) -> RankStage:
+def rank_stage(start: Start) -> RankStage:
     """The ranking, shared by all trials with the same selector settings, seed and ranking model, whatever model they train."""
+    trial, inputs = start.trial, start.inputs
     seal = trial.selector if isinstance(trial.selector, Seal) else None
-    engine = engine_settings(seal, trial.training) if seal else None
-    lora = (trial.selection.model or trial.model).lora
-    finetune = ranked_data(trial, inputs)
-    return RankStage(ranker, lora, trial.selector, engine, finetune, inputs.safe, trial.data.max_length, trial.seed)
+    return RankStage(
+        model=start.ranker,
+        lora=(trial.selection.model or trial.model).lora,
+        selector=trial.selector,
+        engine=engine_settings(seal, trial.training) if seal else None,
+        finetune=ranked_data(trial, inputs),
+        safe=inputs.safe,
+        max_length=trial.data.max_length,
+        seed=trial.seed,
+    )
 
 
 def ranked_data(trial: TrialConfig, inputs: TrialInputs) -> DataRef:
@@ -135,119 +141,137 @@ def ranked_data(trial: TrialConfig, inputs: TrialInputs) -> DataRef:
     return PlantedRef(d.fingerprint, d.path, d.harmful_path, align=inputs.align, count=trial.data.plant, seed=trial.seed)
 
 
-def alignment_of(trial: TrialConfig, inputs: TrialInputs, prefixed: bool) -> Alignment:
+def alignment_of(start: Start, prefixed: bool) -> Alignment:
     """The alignment rows, with prefixes where the objective wants them."""
-    prefix = trial.data.prefix if prefixed else None
-    assert inputs.align is not None  # checked with the configuration
-    return Alignment(inputs.align, prefix, trial.data.max_length, trial.seed)
+    data = start.trial.data
+    assert start.inputs.align is not None  # checked with the configuration
+    return Alignment(start.inputs.align, data.prefix if prefixed else None, data.max_length, start.trial.seed)
 
 
-def prior_stages(trial: TrialConfig, inputs: TrialInputs, model: ModelRef, ranker: ModelRef) -> list[Stage]:
-    """The ranking; then, as far as the objective needs them, the reference's log-probs, and those that pi_dpo is trained with."""
-    stages: list[Stage] = [rank_stage(trial, inputs, ranker)]
-    if trial.needed_models:
-        stages.append(LogProbsStage(model, alignment_of(trial, inputs, trial.objective.prefixed)))
-    if "proxy" in trial.needed_models:
-        stages.append(LogProbsStage(model, alignment_of(trial, inputs, Dpo.prefixed)))
-    return stages
+@dataclass(frozen=True)
+class FrozenJobs:
+    """The reference's log-probs on their way: on the trial's alignment rows, and on those that pi_dpo is trained with."""
+
+    trial: Job[LogProbsResult] | None
+    proxy: Job[LogProbsResult] | None
 
 
-def frozen_proxy(
-    trial: TrialConfig, inputs: TrialInputs, model: ModelRef, frozen: Sequence[Artifact], launch: Launch
-) -> list[Artifact]:
-    """W-DOOR's pi_dpo: trained once with DPO on the alignment rows and the trusted rows, whatever was selected; its log-probs."""
-    if "proxy" not in trial.needed_models:
-        return []
-    reference = frozen[1]
-    assert inputs.safe is not None  # checked with the configuration
-    stage = TrainStage(
-        model=model,
+def launch_frozen(start: Start, launch: Launch) -> FrozenJobs:
+    """Begin whatever the objective needs of the reference."""
+    needed, prefixed = start.trial.needed_models, start.trial.objective.prefixed
+    return FrozenJobs(
+        launch(LogProbsStage(start.model, alignment_of(start, prefixed))) if needed else None,
+        launch(LogProbsStage(start.model, alignment_of(start, Dpo.prefixed))) if "proxy" in needed else None,
+    )
+
+
+def frozen_log_probs(start: Start, jobs: FrozenJobs, launch: Launch) -> dict[FrozenModel, LogProbsRef]:
+    """The stored log-probs of every frozen model that the objective reads; W-DOOR's proxy is trained for them first."""
+    refs: dict[FrozenModel, LogProbsRef] = {}
+    if jobs.trial is not None:
+        refs["reference"] = stored(jobs.trial.wait())
+    if jobs.proxy is not None:
+        proxy = launch(proxy_stage(start, stored(jobs.proxy.wait()))).wait()
+        refs["proxy"] = stored(
+            launch(LogProbsStage(trained_model(proxy), alignment_of(start, start.trial.objective.prefixed))).wait()
+        )
+    return refs
+
+
+def proxy_stage(start: Start, reference: LogProbsRef) -> TrainStage:
+    """W-DOOR's pi_dpo: trained once with DPO on the alignment rows and the trusted rows, whatever was selected."""
+    trial, safe = start.trial, start.inputs.safe
+    assert safe is not None  # checked with the configuration
+    return TrainStage(
+        model=start.model,
         lora=trial.model.lora,
         objective=Dpo(),
         training=trial.proxy,
-        retain=inputs.safe,
-        selected=None,
+        retain=safe,
+        selection=None,
         max_length=trial.data.max_length,
-        alignment=alignment_of(trial, inputs, Dpo.prefixed),
-        frozen_keys={"reference": reference.key},
-        frozen_folders={"reference": str(reference.folder)},
+        alignment=alignment_of(start, Dpo.prefixed),
+        frozen={"reference": reference},
         seed=trial.seed,
     )
-    (proxy,) = launch([stage])
-    return launch([LogProbsStage(trained_model(proxy), alignment_of(trial, inputs, trial.objective.prefixed))])
 
 
-def select(trial: TrialConfig, ranking: Artifact) -> Selection:
+def stored(made: Made[LogProbsResult]) -> LogProbsRef:
+    """A frozen model's log-probs, as a training refers to them."""
+    return LogProbsRef(made.artifact.key, str(made.artifact.folder))
+
+
+def select(trial: TrialConfig, ranking: Made[RankResult]) -> Selection:
     """The top p % of the ranking, or what `selection.file` holds."""
     if trial.selection.file is not None and trial.selection.percent is None:
         return Selection.load(Path(trial.selection.file))
     return keep_top(chosen_ranking(trial, ranking), trial.percent)
 
 
-def chosen_ranking(trial: TrialConfig, ranking: Artifact) -> Ranking:
+def save_selection(selection: Selection, folder: Path) -> SelectionRef:
+    """The trial's `selection.parquet`."""
+    path = folder / "selection.parquet"
+    selection.save(path)
+    return SelectionRef(fingerprint(selection.rows), str(path))
+
+
+def chosen_ranking(trial: TrialConfig, ranking: Made[RankResult]) -> Ranking:
     """The scores that are selected by: the stage's, or those in `selection.file`."""
-    return Ranking.load(Path(trial.selection.file) if trial.selection.file else ranking.folder / "ranking.parquet")
+    own = ranking.artifact.folder / "ranking.parquet"
+    return Ranking.load(Path(trial.selection.file) if trial.selection.file else own)
 
 
-def diagnosis_of(trial: TrialConfig, ranking: Artifact) -> Diagnosis:
+def diagnosis_of(trial: TrialConfig, ranking: Made[RankResult]) -> Diagnosis:
     """What is told of the ranking that is selected by."""
-    told = ranking.folder / DIAGNOSTICS
+    told = ranking.artifact.folder / DIAGNOSTICS
     return Diagnosis.load(told) if trial.selection.file is None and told.exists() else diagnose(chosen_ranking(trial, ranking))
 
 
-def recall_of(trial: TrialConfig, ranking: Artifact) -> float | None:
+def recall_of(trial: TrialConfig, ranking: Made[RankResult]) -> float | None:
     """Recall of the planted rows at the trial's p; None where none is in the ranking that is selected by."""
     if trial.selection.file is not None and trial.selection.percent is None:
         return None  # a selection as it is: there is no p to speak of
     return Scored.of(chosen_ranking(trial, ranking)).planted_recall(trial.percent)
 
 
-def admixture(trial: TrialConfig, inputs: TrialInputs) -> Admixture | None:
+def admixture(start: Start) -> Admixture | None:
     """The trusted rows that the trial is to train on beside the selected ones (SafeInstr)."""
-    count = trial.selection.safeinstr
+    count, safe = start.trial.selection.safeinstr, start.inputs.safe
     if not count:
         return None
-    assert inputs.safe is not None  # checked with the configuration
-    return Admixture(inputs.safe, drawn(len(inputs.safe.examples()), count, trial.seed))
+    assert safe is not None  # checked with the configuration
+    return Admixture(safe, drawn(len(safe.examples()), count, start.trial.seed))
 
 
-def evaluation_plan(trial: TrialConfig, inputs: TrialInputs, model: ModelRef, reference: Artifact) -> EvaluationPlan:
+def evaluation_plan(start: Start, reference: Made[EvaluateResult]) -> EvaluationPlan:
     """What every model of the trial is scored on, against the reference's answers."""
-    return EvaluationPlan(trial.evaluation, inputs.suites, model, str(reference.folder))
+    return EvaluationPlan(start.trial.evaluation, start.inputs.suites, start.model, str(reference.artifact.folder))
 
 
 def train_stage(
-    trial: TrialConfig,
-    inputs: TrialInputs,
-    model: ModelRef,
-    selection: Selection,
-    selection_path: Path,
-    frozen: Sequence[Artifact],
-    plan: EvaluationPlan,
+    start: Start, selection: SelectionRef, frozen: Mapping[FrozenModel, LogProbsRef], plan: EvaluationPlan
 ) -> TrainStage:
     """The training of the trial itself."""
-    models = dict(zip(("reference", "proxy"), frozen, strict=False))
+    trial = start.trial
     return TrainStage(
-        model=model,
+        model=start.model,
         lora=trial.model.lora,
         objective=trial.objective,
         training=trial.training,
-        retain=inputs.finetune,
-        selected=fingerprint(selection.rows),
+        retain=start.inputs.finetune,
+        selection=selection,
         max_length=trial.data.max_length,
-        alignment=alignment_of(trial, inputs, trial.objective.prefixed) if trial.objective.alignment else None,
-        frozen_keys={name: artifact.key for name, artifact in models.items()},
+        alignment=alignment_of(start, trial.objective.prefixed) if trial.objective.alignment else None,
+        frozen=frozen,
         seed=trial.seed,
-        admixture=admixture(trial, inputs),
-        selection_path=str(selection_path),
-        frozen_folders={name: str(artifact.folder) for name, artifact in models.items()},
+        admixture=admixture(start),
         each_epoch=plan if trial.evaluation.each_epoch else None,
     )
 
 
-def trained_model(checkpoint: Artifact) -> ModelRef:
+def trained_model(trained: Made[TrainResult]) -> ModelRef:
     """The model that a training stage left."""
-    return ModelRef(checkpoint.key, str(checkpoint.folder))
+    return ModelRef(trained.artifact.key, str(trained.artifact.folder))
 
 
 def link(path: Path, target: Path) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic
 from uuid import uuid4
 
 import ray
@@ -19,9 +19,10 @@ from raysafe.artifacts import Artifact, Store
 from raysafe.cluster.worker import GroupSettings, group_loop
 from raysafe.config.sections import Resources
 from raysafe.errors import ConfigError, StageError, StageStopped
-from raysafe.stages.base import Stage
-from raysafe.stages.making import stage_key
+from raysafe.stages.base import Made, R, Stage
+from raysafe.stages.making import place_of
 from raysafe.sweep.desk import Desk, JobState
+from raysafe.sweep.trial_record import UsedStage
 
 ENVIRONMENT = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
@@ -49,59 +50,70 @@ class Groups:
     store: Store
     count: int
 
-    def launcher(self, trial: str, on_row: Callable[[Row], None] | None = None) -> Any:
+    def launcher(self, trial: str, on_row: Callable[[Row], None] | None = None) -> "DeskLaunch":
         """A `launch` for one trial (see `trial.py`)."""
         return DeskLaunch(self.desk, self.store, trial, on_row)
 
-    def begin(self, stages: Sequence[Stage]) -> None:
+    def begin(self, stages: Sequence[Stage[Any]]) -> None:
         """Post stages that trials will ask for, before there are trials; nobody waits for them here."""
-        post(self.desk, "the sweep", missing(self.store, stages))
+        for stage in stages:
+            made = place_of(stage, self.store)
+            if not self.store.ready(made.artifact.kind, made.artifact.key):
+                post(self.desk, "the sweep", stage, made.artifact)
 
 
-def missing(store: Store, stages: Sequence[Stage]) -> list[tuple[Stage, Artifact]]:
-    """The stages whose results aren't there yet, and where these will be."""
-    found = [(stage, store.artifact(stage.kind, stage_key(stage))) for stage in stages]
-    return [(stage, artifact) for stage, artifact in found if not store.ready(artifact.kind, artifact.key)]
-
-
-def post(desk: Any, trial: str, stages: Sequence[tuple[Stage, Artifact]]) -> None:
-    """Tell the desk that a trial wants these stages. A job's id is its artifact's."""
-    jobs = [(artifact.id, stage.label, stage.shared, pickle.dumps(stage)) for stage, artifact in stages]
-    ray.get(desk.post.remote(trial, jobs))
+def post(desk: Any, trial: str, stage: Stage[Any], artifact: Artifact) -> None:
+    """Tell the desk that a trial wants a stage. A job's id is its artifact's."""
+    ray.get(desk.post.remote(trial, [(artifact.id, stage.label, stage.shared, pickle.dumps(stage))]))
 
 
 @dataclass(frozen=True)
 class DeskLaunch:
-    """Post stages at the desk and wait for them; `on_row` sees (label, step, metrics) of every row on the way.
+    """A `Launch` that posts stages at the desk; `on_row` sees (label, step, metrics) of every row while they are waited for.
 
-    `used` fills with (label, shared, kind, key) of every stage that the trial asked for.
+    `used` fills with every stage that the trial has got the result of.
     """
 
     desk: Any
     store: Store
     trial: str
     on_row: Callable[[Row], None] | None = None
-    used: list[tuple[str, bool, str, str]] = field(default_factory=list)
+    used: list[UsedStage] = field(default_factory=list)
 
-    def __call__(self, stages: Sequence[Stage]) -> list[Artifact]:
-        """The results in order. Raises StageError with the worker's message, or StageStopped."""
-        artifacts = [self.store.artifact(stage.kind, stage_key(stage)) for stage in stages]
-        wanted = missing(self.store, stages)
-        post(self.desk, self.trial, wanted)
-        for stage, artifact in wanted:
-            self._wait(artifact.id, stage.label)
-        for stage, artifact in zip(stages, artifacts, strict=True):
-            self.used.append((stage.label, stage.shared, artifact.kind, artifact.key))
-        return artifacts
+    def __call__(self, stage: Stage[R]) -> "DeskJob[R]":
+        """Post it, unless its result is there."""
+        made = place_of(stage, self.store)
+        ready = self.store.ready(made.artifact.kind, made.artifact.key)
+        if not ready:
+            post(self.desk, self.trial, stage, made.artifact)
+        return DeskJob(self, UsedStage(stage.label, stage.shared, made.artifact.kind, made.artifact.key), made, ready)
 
-    def _wait(self, job: str, label: str) -> None:
-        seen = 0
+
+@dataclass(frozen=True)
+class DeskJob(Generic[R]):
+    """A stage posted at the desk, or there already."""
+
+    launch: DeskLaunch
+    stage: UsedStage
+    made: Made[R]
+    ready: bool
+
+    def wait(self) -> Made[R]:
+        """Its result. Raises StageError with the worker's message, or StageStopped."""
+        if not self.ready:
+            self._wait()
+        if self.stage not in self.launch.used:
+            self.launch.used.append(self.stage)
+        return self.made
+
+    def _wait(self) -> None:
+        label, seen = self.stage.label, 0
         while True:
-            state, rows, error = ray.get(self.desk.look.remote(job, seen))
+            state, rows, error = ray.get(self.launch.desk.look.remote(self.made.artifact.id, seen))
             seen += len(rows)
             for step, metrics in rows:
-                if self.on_row is not None:
-                    self.on_row((label, step, metrics))
+                if self.launch.on_row is not None:
+                    self.launch.on_row((label, step, metrics))
             if state is JobState.DONE:
                 return
             if state is JobState.STOPPED:

@@ -25,7 +25,7 @@ from raysafe.report.summary import SUMMARY, TrialRow, write_summary
 from raysafe.report.table import BASE, base_rows
 from raysafe.sweep.desk import Event, JobState
 from raysafe.sweep.tracked import TrackedRuns
-from raysafe.sweep.trial_record import TrialRecord
+from raysafe.sweep.trial_record import TrialEnd, TrialRecord
 from raysafe.tracking.base import EndStatus, Tracker
 
 POLL_S = 0.3
@@ -138,25 +138,25 @@ class SweepRecord:
                 runs.start_trial(trial, self.tasks[index].inputs)
             return False
         ray.get(self.groups.desk.halt.remote(trial.plan.name))
-        trial.result = ray.get(self.groups.desk.result.remote(trial.plan.name)) or {}
+        trial.end = ray.get(self.groups.desk.end_of.remote(trial.plan.name)) or TrialEnd()
         trial.ended = time.time()
-        trial.error = trial.result.get("error", "")
+        trial.error = trial.end.error
         if what == "error" or trial.error:
             trial.status = "FAILED"
             trial.error = trial.error or f"the trial's driver failed; see {self.folder.parent / 'ray'}"
             write_text(trial.folder / "error.txt", trial.error + "\n")
         else:
-            trial.status = "FINISHED" if "metrics" in trial.result else "STOPPED"
+            trial.status = "FINISHED" if trial.end.result is not None else "STOPPED"
         self._note_base(trial)
         runs.end_trial(trial, _ENDS[trial.status])
         return True
 
     def _note_base(self, trial: TrialRecord) -> None:
         """Keep the scores of the model that the trial started from."""
-        for label, _, kind, key in trial.result.get("used", []):
-            if label == "reference":
-                rates = rates_of(self.groups.store.artifact(kind, key).result["metrics"])
-                name = f"base {key}"
+        for stage in trial.end.used:
+            if stage.label == "reference":
+                rates = rates_of(self.groups.store.artifact(stage.kind, stage.key).result["metrics"])
+                name = f"base {stage.key}"
                 self.base[name] = TrialRow(name, "FINISHED", trial.plan.config.seed, metrics=flat_rates(rates, with_n=True))
 
 

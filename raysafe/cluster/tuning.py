@@ -8,12 +8,12 @@ from typing import Any
 
 import ray
 
-from raysafe.artifacts import plain
 from raysafe.cluster.groups import DeskLaunch, Groups
 from raysafe.config.sections import SchedulerSettings
 from raysafe.config.trials import SweepConfig, TrialPlan
 from raysafe.errors import StageError, StageStopped
 from raysafe.stages.inputs import TrialInputs
+from raysafe.sweep.trial_record import TrialEnd
 from raysafe.trial import run_trial
 
 DRIVER_MEMORY = 1
@@ -47,23 +47,9 @@ def tune_trial(config: Mapping[str, Any], tasks: Sequence[TrialTask], groups: Gr
     except StageStopped:
         return
     except StageError as error:
-        ray.get(groups.desk.record.remote(task.plan.name, {"error": str(error)}))
+        ray.get(groups.desk.record.remote(task.plan.name, TrialEnd(error=str(error), used=tuple(launch.used))))
         raise
-    ray.get(
-        groups.desk.record.remote(
-            task.plan.name,
-            {
-                "metrics": plain(result.metrics),
-                "selected_rows": result.selected_rows,
-                "unsafe_selected": result.unsafe_selected,
-                "ranking_auc": result.ranking_auc,
-                "safeinstr_rows": result.safeinstr_rows,
-                "planted_recall": result.planted_recall,
-                "dropped_rows": result.dropped_rows,
-                "used": launch.used,
-            },
-        )
-    )
+    ray.get(groups.desk.record.remote(task.plan.name, TrialEnd(result, used=tuple(launch.used))))
 
 
 def scheduler_row(label: str, metrics: Mapping[str, float], metric: str | None) -> dict[str, float] | None:

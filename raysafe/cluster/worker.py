@@ -86,7 +86,7 @@ def _run(desk: Any, group: GroupSettings, job_id: str, stage: Any, rank: int, wo
     try:
         with watch if rank == 0 else nullcontext():
             context = Context(report, DeepSpeedEngine, device(), rank, world_size, watch.stop.is_set)
-            make(pickle.loads(stage), Store(group.storage), context)
+            make(pickle.loads(stage), Store(group.storage), context, DeepSpeedEngine)
     except StageStopped:
         state = JobState.STOPPED
         if rank == 0 and not ray.get(desk.is_closed.remote()):  # nobody will go on with it, as after an interruption

@@ -17,15 +17,14 @@ def run(arguments: Namespace) -> int:
     from raysafe.cluster.running import one_trial
     from raysafe.errors import ConfigError
     from raysafe.report.ranking_tables import print_diagnosis
-    from raysafe.trial import base_model, diagnosis_of, rank_stage, ranking_model, select
+    from raysafe.trial import begin, diagnosis_of, rank_stage, select
 
     config = single(arguments)
     if arguments.out.suffix != ".parquet":
         raise ConfigError(f"--out takes a .parquet file, but got {arguments.out}.")
     with one_trial(name_of(config), config, options(arguments)) as (groups, task):
         launch, one = groups.launcher(task.plan.name, tell), task.plan.config
-        model = base_model(one, task.inputs, launch)
-        (ranking,) = launch([rank_stage(one, task.inputs, ranking_model(one, task.inputs, model, launch))])
+        ranking = launch(rank_stage(begin(one, task.inputs, launch))).wait()
     selection = select(one, ranking)
     selection.save(arguments.out)
     print_diagnosis(diagnosis_of(one, ranking), Console())

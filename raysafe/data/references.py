@@ -59,6 +59,22 @@ class DataRef:
 
 
 @dataclass(frozen=True)
+class SelectionRef:
+    """Selected rows of a data file: the fingerprint of their indices, and the `selection.parquet` that has them."""
+
+    rows: str
+    path: str = field(metadata=OFF_KEY)
+
+
+@dataclass(frozen=True)
+class LogProbsRef:
+    """A frozen model's stored label log-probabilities: their stage's key, and its folder."""
+
+    key: str
+    folder: str = field(metadata=OFF_KEY)
+
+
+@dataclass(frozen=True)
 class Admixture:
     """Trusted rows that are trained on beside the selected ones (SafeInstr), by their indices in the trusted data."""
 

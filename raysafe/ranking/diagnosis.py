@@ -104,11 +104,6 @@ class Diagnosis:
         named |= {f"selector/planted_recall_{percent}": value for percent, value in self.planted_recall.items()}
         return {name: value for name, value in named.items() if value is not None}
 
-    def main(self) -> dict[str, object]:
-        """What the stage's manifest says of its result."""
-        shares = {"unsafe_share": self.unsafe_share, "planted": self.planted, "planted_recall": self.planted_recall}
-        return {"rows": self.rows, "dropped": sum(self.dropped.values()), "auc": self.auc, **shares}
-
 
 def _read(raw: Mapping[str, float] | None) -> Distribution | None:
     return None if raw is None else Distribution(**raw)  # type: ignore[arg-type]  # its count is a whole number in the file

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -22,6 +21,7 @@ from raysafe.ranking.dsir_library import dsir_scores
 from raysafe.ranking.seal_loop import SelectorData, rank_rows
 from raysafe.selection import Dsir, Seal, Selector
 from raysafe.selection.base import ScoredBy
+from raysafe.training.workplace import Workplace
 
 FROZEN_BATCH = 16
 """Rows that a frozen model is run on at once."""
@@ -58,15 +58,15 @@ class Pool:
 
 Scored = tuple[Tensor, dict[int, str]]
 """A float64 score of each of the N rows, and the reason of every row that the selector leaves out, by row index."""
-Scorer = Callable[[RankInputs, Pool, Context, Path], Scored]
+Scorer = Callable[[RankInputs, Pool, Workplace], Scored]
 
 
-def by_itself(inputs: RankInputs, pool: Pool, context: Context, workspace: Path) -> Scored:
+def by_itself(inputs: RankInputs, pool: Pool, place: Workplace) -> Scored:
     """The selector's own scores."""
     return inputs.selector.scores(len(pool.rows), inputs.seed), {}
 
 
-def by_training(inputs: RankInputs, pool: Pool, context: Context, workspace: Path) -> Scored:
+def by_training(inputs: RankInputs, pool: Pool, place: Workplace) -> Scored:
     """SEAL: omega after its training on D and D_safe."""
     assert isinstance(inputs.selector, Seal) and inputs.engine is not None and inputs.safe is not None
     safe, _ = encode_examples(inputs.safe.examples(), pool.chat, inputs.max_length)
@@ -74,17 +74,17 @@ def by_training(inputs: RankInputs, pool: Pool, context: Context, workspace: Pat
         raise StageError(f"{inputs.safe.path}: no row is usable within {inputs.max_length} tokens.")
     data = SelectorData(pool.kept, safe, len(pool.rows), pool.unsafe_N)
     load = partial(load_model, inputs.model.folder, lora=inputs.lora)
-    return rank_rows(load, inputs.selector, data, inputs.engine, inputs.seed, context, workspace / "state"), {}
+    return rank_rows(load, inputs.selector, data, inputs.engine, inputs.seed, place.context, place.workspace / "state"), {}
 
 
-def by_frozen_loss(inputs: RankInputs, pool: Pool, context: Context, workspace: Path) -> Scored:
+def by_frozen_loss(inputs: RankInputs, pool: Pool, place: Workplace) -> Scored:
     """Minus the length-normalised NLL of every row under the untrained model."""
-    log_probs = frozen_log_probs(frozen_policy(inputs.model, context), pool.kept, context)
+    log_probs = frozen_log_probs(frozen_policy(inputs.model, place.context), pool.kept, place.context)
     means_K = torch.tensor([float(row.double().mean()) for row in log_probs], dtype=torch.float64)
     return _over_all(inputs, pool, means_K), {}
 
 
-def by_texts(inputs: RankInputs, pool: Pool, context: Context, workspace: Path) -> Scored:
+def by_texts(inputs: RankInputs, pool: Pool, place: Workplace) -> Scored:
     """DSIR: the texts of D's usable rows against those of D_safe. Every worker counts for itself: it is quick and exact."""
     assert isinstance(inputs.selector, Dsir) and inputs.safe is not None
     rows = [pool.rows[place] for place in pool.places_K]

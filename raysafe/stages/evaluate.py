@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar
 
 from raysafe.artifacts import OFF_KEY, write_json
@@ -13,7 +12,9 @@ from raysafe.data.references import DataRef, ModelRef
 from raysafe.evaluation.answering import Answers, ask, generator
 from raysafe.evaluation.exam import exam_of
 from raysafe.evaluation.judging import Scores, score
+from raysafe.evaluation.metrics import Rate
 from raysafe.models.loading import freeze, load_model
+from raysafe.training.workplace import Workplace
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,19 @@ class EvaluationPlan:
 
 
 @dataclass(frozen=True)
+class EvaluateResult:
+    """The scores, and who judged."""
+
+    metrics: Mapping[str, Rate]
+    judge: str | Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class EvaluateStage:
     """Attack and score a checkpoint: `scores.json`, `answers.jsonl`, `prompts.jsonl`."""
 
     kind: ClassVar[str] = "evaluate"
+    Result: ClassVar[type[EvaluateResult]] = EvaluateResult
     model: ModelRef
     plan: EvaluationPlan
 
@@ -54,11 +64,13 @@ class EvaluateStage:
     def shared(self) -> bool:
         return self.plan.reference is None
 
-    def run(self, context: Context, folder: Path, workspace: Path) -> dict[str, Any]:
+    def run(self, place: Workplace) -> EvaluateResult:
+        """Generate, judge and score."""
+        context, folder = place.context, place.folder
         model = freeze(load_model(self.model.folder)).to(context.device)
         answers, scores = self.plan.answered(model, self.model.chat(), context, self.plan.settings.max_prompts)
         if context.rank == 0:
             write_json(folder / "scores.json", scores.plain())
             answers.save(folder)
         context.report(1, {f"eval/{name}": value for name, value in scores.flat().items()})
-        return {"metrics": scores.plain(), "judge": self.plan.settings.judge}
+        return EvaluateResult(scores.metrics, self.plan.settings.judge)

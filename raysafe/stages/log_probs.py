@@ -1,17 +1,25 @@
 """Label log-probabilities of a frozen model as a stage."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from raysafe.context import Context
 from raysafe.data.references import Alignment, ModelRef
 from raysafe.ranking.scoring import frozen_log_probs, frozen_policy
+from raysafe.training.workplace import Workplace
+
+
+@dataclass(frozen=True)
+class LogProbsResult:
+    """`rows`: alignment pairs. `dropped`: the reason of every row that can't be used, by its index."""
+
+    rows: int
+    dropped: Mapping[int, str]
 
 
 @dataclass(frozen=True)
@@ -21,21 +29,23 @@ class LogProbsStage:
     kind: ClassVar[str] = "log_probs"
     label: ClassVar[str] = "log-probs"
     shared: ClassVar[bool] = True
+    Result: ClassVar[type[LogProbsResult]] = LogProbsResult
     model: ModelRef
     alignment: Alignment
 
-    def run(self, context: Context, folder: Path, workspace: Path) -> dict[str, Any]:
+    def run(self, place: Workplace) -> LogProbsResult:
+        """One forward pass over all rows, shared out over the workers."""
         chat = self.model.chat()
         pairs, dropped = self.alignment.pairs(chat)
-        policy = frozen_policy(self.model, context)
+        policy = frozen_policy(self.model, place.context)
         tensors: dict[str, Tensor] = {}
         for name in ("safe", "harmful"):
             rows = [getattr(pair, name) for pair in pairs]
-            tensors[name] = torch.cat(frozen_log_probs(policy, rows, context))
+            tensors[name] = torch.cat(frozen_log_probs(policy, rows, place.context))
             tensors[f"{name}_counts"] = torch.tensor([row.label_count for row in rows])
-        if context.rank == 0:
-            save_file(tensors, folder / "log_probs.safetensors")
-        return {"rows": len(pairs), "dropped": dropped}
+        if place.context.rank == 0:
+            save_file(tensors, place.folder / "log_probs.safetensors")
+        return LogProbsResult(len(pairs), dropped)
 
     @staticmethod
     def load(folder: str | Path) -> dict[str, Sequence[Tensor]]:

@@ -2,39 +2,71 @@
 
 import json
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic
 
 from raysafe.artifacts import FORMAT, Artifact, Store, fingerprint, plain, write_json
 from raysafe.context import Context
-from raysafe.stages.base import Stage
+from raysafe.stages.base import Made, R, Stage
+from raysafe.training.engine import Engines
+from raysafe.training.workplace import Workplace
 
 
-def stage_key(stage: Stage) -> str:
+def stage_key(stage: Stage[Any]) -> str:
     """What identifies a stage's result."""
     return fingerprint([FORMAT, stage.kind, stage])
 
 
-def make(stage: Stage, store: Store, context: Context) -> Artifact:
+def place_of(stage: Stage[R], store: Store) -> Made[R]:
+    """Where a stage's result is or will be."""
+    return Made(store.artifact(stage.kind, stage_key(stage)), stage.Result)
+
+
+def make(stage: Stage[R], store: Store, context: Context, engines: Engines) -> Made[R]:
     """Run a stage on the workers of `context`, unless its result is there already; every rank calls it."""
-    kind, key = stage.kind, stage_key(stage)
+    made = place_of(stage, store)
+    kind, key = made.artifact.kind, made.artifact.key
     maker: AbstractContextManager[tuple[Path, dict[str, Any]] | None] = nullcontext((Path(), {}))
     if context.rank == 0:
         maker = store.making(kind, key, plain(stage))
-    with maker as place:
-        if context.gather(place is None)[0]:
-            return store.artifact(kind, key)
-        assert place is not None
-        folder, result = place
+    with maker as found:
+        if context.gather(found is None)[0]:
+            return made
+        assert found is not None
+        folder, result = found
         workspace = store.workspace(kind, key)
         history = History(workspace / "history.json")
         told = replace(context, report_row=history.around(context.report_row)) if context.rank == 0 else context
-        result.update(stage.run(told, folder, workspace))
+        result.update(plain(stage.run(Workplace(told, engines, folder, workspace))))
         if context.rank == 0:
             write_json(folder / "history.json", history.rows)
     context.barrier()
-    return store.artifact(kind, key)
+    return made
+
+
+@dataclass(frozen=True)
+class Finished(Generic[R]):
+    """A job whose result is there."""
+
+    made: Made[R]
+
+    def wait(self) -> Made[R]:
+        """At once."""
+        return self.made
+
+
+@dataclass(frozen=True)
+class Here:
+    """A `Launch` that makes each stage at once, in this process."""
+
+    store: Store
+    context: Context
+    engines: Engines
+
+    def __call__(self, stage: Stage[R]) -> Finished[R]:
+        """Make it."""
+        return Finished(make(stage, self.store, self.context, self.engines))
 
 
 class History:

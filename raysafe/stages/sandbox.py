@@ -1,12 +1,12 @@
 """The sandbox's model as a stage."""
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from raysafe.context import Context
 from raysafe.errors import StageStopped
 from raysafe.sandbox.world import World
+from raysafe.stages.base import Nothing
+from raysafe.training.workplace import Workplace
 
 
 @dataclass(frozen=True)
@@ -16,17 +16,20 @@ class BaseStage:
     kind: ClassVar[str] = "base"
     label: ClassVar[str] = "base"
     shared: ClassVar[bool] = True
+    Result: ClassVar[type[Nothing]] = Nothing
     world: World
 
-    def run(self, context: Context, folder: Path, workspace: Path) -> dict[str, Any]:
+    def run(self, place: Workplace) -> Nothing:
+        """Rank 0 trains it; one CPU thread is enough."""
         from raysafe.sandbox.model import train_base  # transformers' models take seconds to import: not for a trial's driver
 
+        context = place.context
         if context.rank == 0:
 
             def report(step: int, metrics: dict[str, float]) -> None:
                 if context.report_row(step, metrics) or context.stop_asked():
                     raise StageStopped(f"stopped at step {step}")
 
-            train_base(self.world, folder, report)
+            train_base(self.world, place.folder, report)
         context.barrier()
-        return {}
+        return Nothing()

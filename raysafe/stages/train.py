@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -12,17 +12,29 @@ from raysafe.artifacts import OFF_KEY
 from raysafe.config.sections import Lora, TrainingSettings
 from raysafe.context import Context
 from raysafe.data.chat import ChatFormat
-from raysafe.data.references import Admixture, Alignment, DataRef, ModelRef
+from raysafe.data.references import Admixture, Alignment, DataRef, LogProbsRef, ModelRef, SelectionRef
 from raysafe.data.tokens import TokenRow, encode_examples
 from raysafe.errors import NotFiniteError, StageError
 from raysafe.models.loading import load_model
 from raysafe.objectives import Objective
+from raysafe.objectives.base import FrozenModel
 from raysafe.ranking.tables import Selection
 from raysafe.stages.evaluate import EvaluationPlan
 from raysafe.stages.log_probs import LogProbsStage
 from raysafe.training.engine import Engine, open_engine
 from raysafe.training.loop import train
 from raysafe.training.step import Run, TrainingData
+from raysafe.training.workplace import Workplace
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """`rows`: trained on, by stream. `dropped`: by stream, the reason of every row without a label left, by its index.
+    `batching`: packed or padded, as the model could."""
+
+    rows: Mapping[str, int]
+    dropped: Mapping[str, Mapping[int, str]]
+    batching: str
 
 
 @dataclass(frozen=True)
@@ -30,20 +42,19 @@ class TrainStage:
     """Train with an objective: a Hugging Face folder. `retain` are the rows of `selection`, or all; behind them the admixed."""
 
     kind: ClassVar[str] = "train"
+    Result: ClassVar[type[TrainResult]] = TrainResult
     model: ModelRef
     lora: Lora | None
     objective: Objective
     training: TrainingSettings
     retain: DataRef
-    selected: str | None
-    """Fingerprint of the selected row indices; None for all rows."""
+    selection: SelectionRef | None
+    """The rows of `retain` that are trained on; None for all."""
     max_length: int
     alignment: Alignment | None
-    frozen_keys: Mapping[str, str]
+    frozen: Mapping[FrozenModel, LogProbsRef]
     seed: int
     admixture: Admixture | None = None
-    selection_path: str | None = field(default=None, metadata=OFF_KEY)
-    frozen_folders: Mapping[str, str] = field(default_factory=dict, metadata=OFF_KEY)
     each_epoch: EvaluationPlan | None = field(default=None, metadata=OFF_KEY)
 
     @property
@@ -52,14 +63,16 @@ class TrainStage:
 
     @property
     def shared(self) -> bool:
-        return self.selected is None
+        return self.selection is None
 
-    def run(self, context: Context, folder: Path, workspace: Path) -> dict[str, Any]:
+    def run(self, place: Workplace) -> TrainResult:
+        """Train, score after each epoch where it is wanted, and save."""
+        context, folder, workspace = place.context, place.folder, place.workspace
         chat = self.model.chat()
         data, dropped = self._data(chat)
         run = Run(self.objective, data, self.training, self.seed)
         load = partial(load_model, self.model.folder, lora=self.lora)
-        with open_engine(context.make_engine, load, self.training, context.device) as engine:
+        with open_engine(place.engines, load, self.training, context.device) as engine:
             batching = engine.policy.batching
             try:
                 after_epoch = partial(self._after_epoch, chat=chat, context=context)
@@ -67,7 +80,7 @@ class TrainStage:
             except NotFiniteError as error:
                 raise NotFiniteError(f"{error} {keep_last_good(engine, chat, workspace)}") from error
             engine.export(folder, chat.tokenizer)
-        return {"rows": {name: len(rows) for name, rows in data.rows.items()}, "dropped": dropped, "batching": batching}
+        return TrainResult({name: len(rows) for name, rows in data.rows.items()}, dropped, batching)
 
     def _after_epoch(self, engine: Engine, epoch: int, chat: ChatFormat, context: Context) -> dict[str, float]:
         if self.each_epoch is None:
@@ -80,8 +93,8 @@ class TrainStage:
 
     def _data(self, chat: ChatFormat) -> tuple[TrainingData, dict[str, dict[int, str]]]:
         examples = self.retain.examples()
-        if self.selection_path is not None:
-            examples = Selection.load(Path(self.selection_path)).apply(examples)
+        if self.selection is not None:
+            examples = Selection.load(Path(self.selection.path)).apply(examples)
         retain, unused = encode_examples(examples, chat, self.max_length)
         if not retain:
             raise StageError(f"{self.retain.path}: none of the {len(examples)} selected rows is usable.")
@@ -93,7 +106,7 @@ class TrainStage:
         frozen: dict[str, dict[str, Sequence[Tensor]]] = {}
         if self.alignment is not None:
             pairs, dropped["align"] = self.alignment.pairs(chat)
-            stored = {name: LogProbsStage.load(folder) for name, folder in self.frozen_folders.items()}
+            stored = {name: LogProbsStage.load(ref.folder) for name, ref in self.frozen.items()}
             for stream in self.objective.alignment:
                 rows[stream] = [getattr(pair, stream) for pair in pairs]
                 models = self.objective.frozen_models.get(stream, ())

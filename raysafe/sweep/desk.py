@@ -67,7 +67,7 @@ class Desk:
         self.queue: deque[str] = deque()
         self.log: list[Event] = []
         self.served: dict[str, int] = {}
-        self.results: dict[str, dict[str, Any]] = {}
+        self.ends: dict[str, Any] = {}
         self.closed = False
 
     def post(self, trial: str, stages: Sequence[tuple[str, str, bool, Any]]) -> None:
@@ -165,13 +165,13 @@ class Desk:
             if not job.state.ended and job.state is JobState.QUEUED:
                 self._end(job, JobState.FAILED, error)
 
-    def record(self, trial: str, result: dict[str, Any]) -> None:
-        """What a trial came to: plain values, or an `error`."""
-        self.results[trial] = result
+    def record(self, trial: str, end: Any) -> None:
+        """What a trial came to: a `TrialEnd`, opaque to the desk."""
+        self.ends[trial] = end
 
-    def result(self, trial: str) -> dict[str, Any] | None:
-        """What was recorded of a trial."""
-        return self.results.get(trial)
+    def end_of(self, trial: str) -> Any:
+        """What was recorded of a trial; None of one that has recorded nothing."""
+        return self.ends.get(trial)
 
     def is_closed(self) -> bool:
         """Whether there is no more work to come."""

@@ -16,14 +16,14 @@ from raysafe.config.trials import SweepConfig, TrialConfig
 from raysafe.data.references import DataRef, ModelRef
 from raysafe.selection import Seal, kept_count
 from raysafe.selection.base import READS_MODEL
-from raysafe.stages.base import Stage
+from raysafe.stages.base import R, Stage
 from raysafe.stages.evaluate import EvaluateStage
 from raysafe.stages.inputs import TrialInputs, find_inputs
-from raysafe.stages.making import stage_key
+from raysafe.stages.making import Finished, place_of
 from raysafe.stages.rank import RankStage
 from raysafe.stages.sandbox import BaseStage
 from raysafe.stages.train import TrainStage
-from raysafe.trial import base_model, frozen_proxy, prior_stages, ranking_model, reference_stage
+from raysafe.trial import begin, frozen_log_probs, launch_frozen, rank_stage, reference_stage
 
 CHARACTERS_PER_TOKEN = 4.0
 FLOPS_PER_PARAMETER = 6.0
@@ -42,13 +42,14 @@ class Work:
     stages: dict[str, tuple[str, int, int, float, float]] = field(default_factory=dict)
     ready: set[str] = field(default_factory=set)
 
-    def note(self, stage: Stage, steps: int, rows: int, tokens: float) -> Artifact:
+    def note(self, stage: Stage[R], steps: int, rows: int, tokens: float) -> Finished[R]:
         """Count a stage once; returns where its result will be."""
-        artifact = self.store.artifact(stage.kind, stage_key(stage))
+        made = place_of(stage, self.store)
+        artifact = made.artifact
         self.stages[artifact.id] = (stage.label, steps, rows, tokens, tokens * model_parameters(getattr(stage, "model", None)))
         if self.store.ready(artifact.kind, artifact.key):
             self.ready.add(artifact.id)
-        return artifact
+        return Finished(made)
 
 
 def dry_run(sweep: SweepConfig, storage: Path, console: Console) -> None:
@@ -68,16 +69,16 @@ def dry_run(sweep: SweepConfig, storage: Path, console: Console) -> None:
 
 
 def _shared(trial: TrialConfig, inputs: TrialInputs, work: Work) -> None:
-    def note(stages: Sequence[Stage]) -> list[Artifact]:
-        return [work.note(stage, *_cost(stage, inputs)) for stage in stages]
+    def note(stage: Stage[R]) -> Finished[R]:
+        return work.note(stage, *_cost(stage, inputs))
 
-    model = base_model(trial, inputs, note)
-    ranker = ranking_model(trial, inputs, model, note)
-    _, _, *frozen = note([reference_stage(trial, inputs, model), *prior_stages(trial, inputs, model, ranker)])
-    frozen_proxy(trial, inputs, model, frozen, note)
+    start = begin(trial, inputs, note)
+    note(reference_stage(start))
+    note(rank_stage(start))
+    frozen_log_probs(start, launch_frozen(start, note), note)
 
 
-def _cost(stage: Stage, inputs: TrialInputs) -> tuple[int, int, float]:
+def _cost(stage: Stage[Any], inputs: TrialInputs) -> tuple[int, int, float]:
     """(optimiser steps, row passes, tokens) of a shared stage."""
     if isinstance(stage, RankStage):
         return _rank_cost(stage, inputs)

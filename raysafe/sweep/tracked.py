@@ -14,7 +14,7 @@ from raysafe.report.summary import SUMMARY
 from raysafe.stages.inputs import TrialInputs
 from raysafe.stages.making import History
 from raysafe.sweep.desk import Event, JobState
-from raysafe.sweep.trial_record import TrialRecord
+from raysafe.sweep.trial_record import TrialRecord, UsedStage
 from raysafe.tracking.base import DatasetSpec, EndStatus, RunSpec, Tracker
 
 COUNTS = ("selected_rows", "safeinstr_rows", "unsafe_selected", "ranking_auc", "planted_recall", "dropped_rows")
@@ -54,7 +54,7 @@ class TrackedRuns:
     def _rank_runs(self, trial: TrialRecord) -> list[str]:
         if trial.plan.config.selection.file is not None:
             return []  # what was selected by is not what the stage made
-        ids = [self.store.artifact(kind, key).id for _, _, kind, key in trial.result.get("used", []) if kind == "rank"]
+        ids = [self.store.artifact(stage.kind, stage.key).id for stage in trial.end.used if stage.kind == "rank"]
         return [id for id in ids if id in self.stages]
 
     def start_trial(self, trial: TrialRecord, inputs: TrialInputs) -> None:
@@ -69,11 +69,11 @@ class TrackedRuns:
 
     def end_trial(self, trial: TrialRecord, status: EndStatus) -> None:
         """Final scores, what was selected, and rows that nobody saw because their stages were there already."""
-        for label, shared, kind, key in trial.result.get("used", []):
-            self._backfill(trial, label, shared, kind, key)
-        if "metrics" in trial.result:
+        for stage in trial.end.used:
+            self._backfill(trial, stage)
+        if trial.end.result is not None:
             final = {f"eval/{name}": value for name, value in trial.metrics().items()}
-            counts = {name: trial.result.get(name) for name in COUNTS}
+            counts = {name: getattr(trial.end.result, name) for name in COUNTS}
             final |= {name: float(value) for name, value in counts.items() if value is not None}
             self.tracker.log(trial.run, trial.step, final)
         for name in ("selection.parquet", "safeinstr.parquet"):
@@ -100,14 +100,14 @@ class TrackedRuns:
             status: EndStatus = "FAILED" if event.state is JobState.FAILED else "STOPPED"
             self.tracker.end(self.stages[event.job], status, event.error)
 
-    def _backfill(self, trial: TrialRecord, label: str, shared: bool, kind: str, key: str) -> None:
-        artifact = self.store.artifact(kind, key)
-        if shared and artifact.id not in self.stages:
+    def _backfill(self, trial: TrialRecord, stage: UsedStage) -> None:
+        artifact, label = self.store.artifact(stage.kind, stage.key), stage.label
+        if stage.shared and artifact.id not in self.stages:
             run = self._stage(artifact.id, label, reused=True)
             for step, metrics in History.of(artifact):
                 self.tracker.log(run, step, named(metrics, label))
             self._end_stage(artifact.id, label)
-        elif label == "train" and not shared and not trial.last:
+        elif label == "train" and not stage.shared and not trial.last:
             for step, metrics in History.of(artifact):
                 self.trial_row(trial, label, step, metrics)
 

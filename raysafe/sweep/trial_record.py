@@ -4,19 +4,39 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from raysafe.config.trials import TrialPlan
-from raysafe.evaluation.metrics import flat_rates, rates_of
+from raysafe.evaluation.metrics import flat_rates
 from raysafe.report.live import TrialState
 from raysafe.report.summary import TrialRow
+from raysafe.trial import TrialResult
 
 Status = Literal["PENDING", "RUNNING", "FINISHED", "STOPPED", "FAILED"]
 
 
+@dataclass(frozen=True)
+class UsedStage:
+    """A stage that a trial has got the result of."""
+
+    label: str
+    shared: bool
+    kind: str
+    key: str
+
+
+@dataclass(frozen=True)
+class TrialEnd:
+    """What a trial leaves with the desk: its result, or the error that ended it; neither where it was stopped."""
+
+    result: TrialResult | None = None
+    error: str = ""
+    used: tuple[UsedStage, ...] = ()
+
+
 @dataclass
 class TrialRecord:
-    """`run`: the tracker's run. `last`: the last row of training. `result`: what the trial left with the desk."""
+    """`run`: the tracker's run. `last`: the last row of training. `end`: what the trial left with the desk."""
 
     plan: TrialPlan
     folder: Path
@@ -28,7 +48,7 @@ class TrialRecord:
     started: float = 0.0
     ended: float = 0.0
     last: dict[str, float] = field(default_factory=dict)
-    result: dict[str, Any] = field(default_factory=dict)
+    end: TrialEnd = TrialEnd()
     error: str = ""
 
     @property
@@ -43,8 +63,8 @@ class TrialRecord:
 
     def metrics(self) -> dict[str, float]:
         """The final scores, or the last ones after an epoch for a trial that was stopped or still runs."""
-        if "metrics" in self.result:
-            return flat_rates(rates_of(self.result["metrics"]), with_n=True)
+        if self.end.result is not None:
+            return flat_rates(self.end.result.metrics, with_n=True)
         return {name.removeprefix("eval/"): value for name, value in self.last.items() if name.startswith("eval/")}
 
     def row(self) -> TrialRow:
@@ -55,12 +75,12 @@ class TrialRecord:
             seed=self.plan.config.seed,
             swept=dict(self.plan.swept),
             metrics=self.metrics(),
-            selected_rows=self.result.get("selected_rows"),
-            unsafe_selected=self.result.get("unsafe_selected"),
-            ranking_auc=self.result.get("ranking_auc"),
-            planted_recall=self.result.get("planted_recall"),
-            safeinstr_rows=self.result.get("safeinstr_rows"),
-            dropped_rows=self.result.get("dropped_rows"),
+            selected_rows=getattr(self.end.result, "selected_rows", None),
+            unsafe_selected=getattr(self.end.result, "unsafe_selected", None),
+            ranking_auc=getattr(self.end.result, "ranking_auc", None),
+            planted_recall=getattr(self.end.result, "planted_recall", None),
+            safeinstr_rows=getattr(self.end.result, "safeinstr_rows", None),
+            dropped_rows=getattr(self.end.result, "dropped_rows", None),
             epochs=self.epoch,
             wall_s=round(self.seconds, 2),
             error=self.error.partition("\n")[0],

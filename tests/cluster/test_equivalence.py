@@ -42,13 +42,13 @@ def trajectory(model_folder, folder, change, launch=None, store=None):
     store = store or Store(folder)
     used = []
 
-    def noting(stages):
-        artifacts = (launch or here(store))(stages)
-        used.extend(zip(stages, artifacts, strict=True))
-        return artifacts
+    def noting(stage):
+        job = (launch or here(store))(stage)
+        used.append((stage, job))
+        return job
 
     run_trial(trial, store, folder / "trial", noting)
-    rows = {stage.label: History.of(artifact) for stage, artifact in used}
+    rows = {stage.label: History.of(job.wait().artifact) for stage, job in used}
     names = ("train/loss", "train/align_loss", "train/retain_loss")
     selector = [value for _, row in rows["rank"] for name, value in sorted(row.items()) if name.endswith("_loss")]
     return [row[name] for _, row in rows["train"] for name in names] + selector

@@ -201,8 +201,8 @@ def test_a_killed_worker_goes_on_after_its_last_epoch(random_model, tmp_path):
         launch = groups.launcher("killed", kill_once)
         run_trial(trial, groups.store, tmp_path / "killed", launch)
         used = launch.used
-    kind, key = next((kind, key) for label, _, kind, key in used if label == "train")
-    epochs = [metrics["epoch"] for _, metrics in History.of(Store(tmp_path).artifact(kind, key))]
+    training = next(stage for stage in used if stage.label == "train")
+    epochs = [metrics["epoch"] for _, metrics in History.of(Store(tmp_path).artifact(training.kind, training.key))]
     assert len(killed) == 1
     assert epochs == [1, 2, 3]
     assert everything_is_free()

@@ -89,7 +89,6 @@ def test_dropped_rows_are_counted_by_reason_and_have_no_score():
     told = diagnose(ranking(reasons=reasons))
     assert told.dropped == {"fill N of N": 2, "empty": 1} and told.planted_dropped == 1
     assert told.scores["label"]["safe"] is None and told.scores["label"]["unsafe"].count == 2
-    assert told.main()["dropped"] == 3
 
 
 def test_scores_are_told_by_source_and_kind():

@@ -16,7 +16,7 @@ from raysafe.ranking.diagnosis import DIAGNOSTICS, Diagnosis
 from raysafe.ranking.tables import Ranking, Selection
 from raysafe.stages.inputs import find_inputs
 from raysafe.stages.making import stage_key
-from raysafe.trial import here, rank_stage, recall_of, run_trial, select
+from raysafe.trial import Start, here, rank_stage, recall_of, run_trial, select
 
 TRIPLES = [tiny.triple(n, harmful=f"bad {n}") for n in range(10)]
 
@@ -28,8 +28,8 @@ def trial_of(model_folder, plant=3, **sections):
 
 
 def stage_of(trial, store):
-    inputs = find_inputs(trial, store)
-    return rank_stage(trial, inputs, ModelRef("m", trial.model.path))
+    model = ModelRef("m", trial.model.path)
+    return rank_stage(Start(trial, find_inputs(trial, store), model, model))
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +121,7 @@ def test_the_recall_of_planted_rows_is_recorded(walked):
 
 def test_the_stage_leaves_its_diagnostics_and_tells_the_main_figures(walked, model_folder, store):
     stage = stage_of(trial_of(model_folder), store)
-    (artifact,) = here(store)([stage])
+    artifact = here(store)(stage).wait().artifact
     told, result = Diagnosis.load(artifact.folder / DIAGNOSTICS), artifact.result
     assert result["rows"] == 32 == told.rows and result["planted"] == 3 == told.planted and result["auc"] == told.auc
     assert result["planted_recall"]["80"] == walked[3][0].planted_recall and set(told.scores) == {"label", "source", "kind"}
@@ -129,16 +129,16 @@ def test_the_stage_leaves_its_diagnostics_and_tells_the_main_figures(walked, mod
 
 def test_a_selector_that_keeps_all_keeps_no_planted_row(model_folder, store, tmp_path):
     trial = trial_of(model_folder, selector={"name": "none"})
-    (artifact,) = here(store)([stage_of(trial, store)])
-    ranking = Ranking.load(artifact.folder / "ranking.parquet")
-    selection = select(trial, artifact)
-    assert selection.rows == tuple(range(32)) and len(ranking.scores) == 35 and recall_of(trial, artifact) == 0.0
+    made = here(store)(stage_of(trial, store)).wait()
+    ranking = Ranking.load(made.artifact.folder / "ranking.parquet")
+    selection = select(trial, made)
+    assert selection.rows == tuple(range(32)) and len(ranking.scores) == 35 and recall_of(trial, made) == 0.0
 
 
 def test_seal_ranks_planted_rows_and_its_labels_stay_ds_own(model_folder, store):
     selector = {"name": "seal", "epochs": 1, "batch_size": 8, "safe_batch_size": 8, "model_lr": 1e-3}
     trial = trial_of(model_folder, selector=selector)
-    (artifact,) = here(store)([stage_of(trial, store)])
+    artifact = here(store)(stage_of(trial, store)).wait().artifact
     told = Diagnosis.load(artifact.folder / DIAGNOSTICS)
     assert told.auc is not None and told.planted == 3 and told.planted_recall["80"] is not None
 
@@ -147,7 +147,7 @@ def test_a_selection_file_made_with_planted_rows_serves_a_trial(walked, model_fo
     file = str(walked[3][1] / "selection.parquet")
     trial = trial_of(model_folder, plant=0, selection={"file": file, "percent": 50})
     inputs = find_inputs(trial, store)
-    (artifact,) = here(store)([rank_stage(trial, inputs, ModelRef("m", trial.model.path))])
-    selection = select(trial, artifact)
+    made = here(store)(stage_of(trial, store)).wait()
+    selection = select(trial, made)
     assert len(selection.rows) == 16 and len(selection.apply(inputs.finetune.examples())) == 16
     assert Selection.load(Path(file)).apply(inputs.finetune.examples())

@@ -54,7 +54,7 @@ def walk(trial, store, folder):
     stages = []
 
     def noting(wanted):
-        stages.extend(wanted)
+        stages.append(wanted)
         return here(store)(wanted)
 
     return run_trial(trial, store, folder, noting), stages

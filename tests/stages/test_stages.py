@@ -19,6 +19,7 @@ from raysafe.selection import SELECTORS
 from raysafe.stages.making import make
 from raysafe.stages.rank import RankStage
 from raysafe.training import loop
+from raysafe.training.engine import PlainEngine
 from raysafe.training.step import train_step
 from raysafe.trial import run_trial
 
@@ -36,7 +37,7 @@ def finetune(tmp_path):
 def rank(model_folder, finetune, root, selector):
     model = ModelRef("m", str(model_folder))
     stage = RankStage(model, None, selector, None, finetune, None, 64, 0)
-    artifact = make(stage, Store(root), local_context())
+    artifact = make(stage, Store(root), local_context(), PlainEngine).artifact
     return Ranking.load(artifact.folder / "ranking.parquet"), artifact, model
 
 

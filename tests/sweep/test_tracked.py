@@ -11,6 +11,7 @@ from raysafe.ranking.diagnosis import DIAGNOSTICS, diagnose
 from raysafe.ranking.tables import Ranking
 from raysafe.sweep.desk import Event, JobState
 from raysafe.sweep.tracked import TrackedRuns
+from raysafe.sweep.trial_record import TrialEnd, UsedStage
 from raysafe.tracking.memory import MemoryTracker
 
 ROWS = [tiny.example(i, response=f"answer {i}", unsafe=i == 0) for i in range(10)]
@@ -41,7 +42,8 @@ def test_a_ranking_that_reported_nothing_has_its_figures_at_step_0(tmp_path):
 
 def finished(name, file=None):
     config = SimpleNamespace(selection=SimpleNamespace(file=file))
-    return SimpleNamespace(plan=SimpleNamespace(name=name, config=config), result={"used": [("rank", True, "rank", "key")]})
+    end = TrialEnd(used=(UsedStage("rank", True, "rank", "key"),))
+    return SimpleNamespace(plan=SimpleNamespace(name=name, config=config), end=end)
 
 
 def test_a_rankings_picture_goes_to_its_stage_once(tmp_path):
