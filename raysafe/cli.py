@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from raysafe.commands import evaluate, report, select, sweep, trial, ui
 from raysafe.commands.base import Command
 from raysafe.errors import RaysafeError
+from raysafe.sweep.signals import leave, listening
 
-INTERRUPTED = 130
-
+GOODBYE = {"sweep": "Interrupted. The same command with --resume goes on; finished work is not done again."}
+"""What an interrupted command says, where there is more to say than that."""
 
 COMMANDS: dict[str, Command] = {
     "sweep": sweep.COMMAND,
@@ -39,21 +40,18 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code."""
     arguments = build_parser().parse_args(argv)
-    try:
-        return COMMANDS[arguments.command].run(arguments)
-    except RaysafeError as error:
-        if arguments.traceback:
-            traceback.print_exc()
-        print(paragraph(f"raysafe {arguments.command}: {error}"), file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        if arguments.command == "sweep":
-            print("\nInterrupted. The same command with --resume goes on; finished work is not done again.", file=sys.stderr)
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(INTERRUPTED)  # at once: Ray's processes end with this one, and threads may still wait for them
-    except BrokenPipeError:  # as in `raysafe report DIR | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with listening(GOODBYE.get(arguments.command, "Interrupted.")):
+        try:
+            return COMMANDS[arguments.command].run(arguments)
+        except RaysafeError as error:
+            if arguments.traceback:
+                traceback.print_exc()
+            print(paragraph(f"raysafe {arguments.command}: {error}"), file=sys.stderr)
+            return error.exit_code
+        except KeyboardInterrupt:
+            leave()
+        except BrokenPipeError:  # as in `raysafe report DIR | head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 
 

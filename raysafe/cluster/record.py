@@ -16,14 +16,15 @@ from ray.tune.progress_reporter import TrialProgressCallback
 
 from raysafe.artifacts import write_text
 from raysafe.cluster.groups import Groups
-from raysafe.cluster.tuning import TrialTask
 from raysafe.config.trials import SweepConfig
 from raysafe.evaluation.metrics import flat_rates, rates_of
 from raysafe.report.live import LiveTable
 from raysafe.report.rankings import read_rankings, write_rankings
 from raysafe.report.summary import SUMMARY, TrialRow, write_summary
 from raysafe.report.table import BASE, base_rows
+from raysafe.sweep import signals
 from raysafe.sweep.desk import Event, JobState
+from raysafe.sweep.folder import TrialTask
 from raysafe.sweep.tracked import TrackedRuns
 from raysafe.sweep.trial_record import TrialEnd, TrialRecord
 from raysafe.tracking.base import EndStatus, Tracker
@@ -48,6 +49,10 @@ class TuneCallback(TrialProgressCallback):
 
     def setup(self, *arguments: Any, **options: Any) -> None:
         """Tune's hook: nothing to set up."""
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Tune's hook, some times a second."""
+        signals.check()
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
         """Tune's hook: rows reach the record by the desk."""

@@ -2,31 +2,20 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import ray
 
 from raysafe.cluster.groups import DeskLaunch, Groups
 from raysafe.config.sections import SchedulerSettings
-from raysafe.config.trials import SweepConfig, TrialPlan
+from raysafe.config.trials import SweepConfig
 from raysafe.errors import StageError, StageStopped
-from raysafe.stages.inputs import TrialInputs
+from raysafe.sweep.folder import TrialTask
 from raysafe.sweep.trial_record import TrialEnd
 from raysafe.trial import run_trial
 
 DRIVER_MEMORY = 1
 """Bytes that a trial asks for: it must hold no CPU, and Tune refuses an empty request."""
-
-
-@dataclass(frozen=True)
-class TrialTask:
-    """What Tune's function needs of one trial."""
-
-    plan: TrialPlan
-    inputs: TrialInputs
-    folder: Path
 
 
 def tune_trial(config: Mapping[str, Any], tasks: Sequence[TrialTask], groups: Groups, metric: str | None) -> None:

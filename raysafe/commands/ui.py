@@ -14,11 +14,13 @@ def arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     from raysafe.cluster.running import default_storage
+    from raysafe.sweep.signals import started
     from raysafe.tracking.mlflow import store_uri
     from raysafe.tracking.ui import serve
 
     storage = (arguments.storage or default_storage()).absolute()
-    return serve(arguments.tracking_uri or store_uri(storage), arguments.port)
+    with started(lambda: None):  # the server is a process of its own, which must be ended
+        return serve(arguments.tracking_uri or store_uri(storage), arguments.port)
 
 
 COMMAND = Command("MLflow's pages on a sweep's store, on loopback", arguments, run)

@@ -1,0 +1,74 @@
+"""SIGTERM, SIGHUP and Ctrl-C on a real `raysafe sweep`, in training and amid its imports: one sentence, nothing left."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import psutil
+import pytest
+import yaml
+from small import small_trial
+
+
+def default_signals():
+    """A background job of a shell starts with Ctrl-C ignored; the process under test shall not inherit that."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
+@pytest.fixture
+def sweep_process(random_model, tmp_path):
+    """`raysafe sweep` of one long trial in a process of its own; killed at the end if it is still there."""
+    file = tmp_path / "small.yaml"
+    trial = small_trial(
+        random_model, objective="sft", selector={"name": "random"}, training={"epochs": 200}, evaluation={"each_epoch": False}
+    )
+    file.write_text(yaml.safe_dump(trial))
+    processes = []
+
+    def start(*options):
+        command = [sys.executable, *options, "-m", "raysafe.cli", "sweep", str(file), "--storage", str(tmp_path / "runs")]
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1", "RAY_ADDRESS": ""}
+        pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        processes.append(subprocess.Popen(command, env=environment, preexec_fn=default_signals, **pipe))
+        return processes[0]
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def after(process, seen, number):
+    """Send the signal once a line that fits `seen` was said; (what was said afterwards, its children of that moment)."""
+    said = []
+    assert next((line for line in process.stdout if said.append(line) or re.search(seen, line)), None), "".join(said)
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(number)
+    return process.communicate(timeout=120)[0], children
+
+
+def left(processes):
+    """Those that don't end within some seconds."""
+    _, alive = psutil.wait_procs(processes, timeout=60)
+    return [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_in_training_ends_it_like_ctrl_c(sweep_process, number, code):
+    process = sweep_process()
+    said, children = after(process, "train, epoch", number)
+    assert process.returncode == code and "--resume goes on" in said, said
+    assert "Traceback" not in said and "SIGABRT" not in said and "Fatal" not in said
+    assert len(children) > 3 and left(children) == []
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_in_the_middle_of_the_imports_ends_it_with_one_sentence(sweep_process, number, code):
+    process = sweep_process("-X", "importtime")
+    said, children = after(process, r" numpy$", number)
+    told = [line for line in said.splitlines() if line.strip() and not line.startswith("import time:")]
+    assert process.returncode == code and len(told) == 1 and told[0].startswith("Interrupted."), said
+    assert left(children) == []
