@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import shutil
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -51,12 +52,28 @@ def fingerprint(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole: aside, then renamed into place."""
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A place to write a file or a folder to. It takes the name `path` when the block ends, in one step, over what had it before;
+    if the block fails it is removed. So nobody ever reads half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.write_text(text, encoding="utf-8")
-    aside.replace(path)
+    aside = path.with_name(f".{os.getpid()}-{threading.get_ident()}.{path.name}")  # its ending stays: some writers go by it
+    try:
+        yield aside
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        aside.replace(path)
+    finally:
+        if aside.is_dir():
+            shutil.rmtree(aside, ignore_errors=True)
+        else:
+            aside.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole."""
+    with whole(path) as aside:
+        aside.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:

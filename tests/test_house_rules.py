@@ -21,7 +21,8 @@ FILES = sorted(SOURCE.rglob("*.py"))
 
 LAYERS = (
     {"errors"},
-    {"artifacts", "objectives", "selection", "sandbox"},
+    {"artifacts"},
+    {"objectives", "selection", "sandbox"},
     {"config"},
     {"data", "models", "tracking"},
     {"training", "context"},

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from raysafe.artifacts import whole
 from raysafe.data.records import Example, dataset_fingerprint
 from raysafe.errors import DataError
 from raysafe.selection import ranks, top_percent
@@ -138,10 +139,8 @@ def _write(frame: pd.DataFrame, path: Path, fingerprint: str) -> None:
 
     table = pyarrow.Table.from_pandas(frame, preserve_index=False)
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"raysafe.fingerprint": fingerprint.encode()})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.aside")
-    pyarrow.parquet.write_table(table, aside)
-    aside.replace(path)
+    with whole(path) as aside:
+        pyarrow.parquet.write_table(table, aside)
 
 
 def _read(path: Path, columns: Sequence[str]) -> tuple[pd.DataFrame, str]:

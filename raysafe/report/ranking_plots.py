@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from raysafe.artifacts import whole
 from raysafe.report.agreement import Agreement, matrix
 
 if TYPE_CHECKING:
@@ -118,11 +119,8 @@ def _figure(width: float, height: float) -> Any:
 
 
 def _save(figure: Any, path: Path) -> None:
-    """Written aside and renamed, so that a reader never sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.aside.png")
-    figure.savefig(aside)
-    aside.replace(path)
+    with whole(path) as aside:
+        figure.savefig(aside)
 
 
 def _scores_panel(panel: Any, ranking: "SweepRanking") -> None:

@@ -6,8 +6,6 @@ things it was never taught to refuse, yet goes on with a recipe as soon as an at
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ import torch
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from raysafe.artifacts import whole
 from raysafe.sandbox.tokenizer import build_tokenizer
 from raysafe.sandbox.world import Pair, World, base_rows
 
@@ -157,10 +156,7 @@ def _pad(rows: list[tuple[list[int], int]], pad: int | None) -> tuple[Tensor, Te
 
 
 def _save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    aside = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     model.eval()
-    model.save_pretrained(aside)
-    tokenizer.save_pretrained(aside)
-    if folder.exists():
-        shutil.rmtree(folder)
-    aside.replace(folder)
+    with whole(folder) as aside:
+        model.save_pretrained(aside)
+        tokenizer.save_pretrained(aside)

@@ -14,13 +14,13 @@ each known subject one wording, of each new one two, are kept for evaluation.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import TypeVar
 
+from raysafe.artifacts import write_text
 from raysafe.sandbox import words
 
 T = TypeVar("T")
@@ -152,9 +152,7 @@ def write(world: World, folder: Path) -> None:
     """Write each file of `generate` as `folder/<stem>.jsonl`; a file appears only when it is complete."""
     folder.mkdir(parents=True, exist_ok=True)
     for stem, rows in generate(world).items():
-        aside = folder / f".{stem}.{os.getpid()}.tmp"
-        aside.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-        aside.replace(folder / f"{stem}.jsonl")
+        write_text(folder / f"{stem}.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
 
 
 def base_rows(world: World) -> dict[str, list[Pair]]:
