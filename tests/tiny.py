@@ -94,6 +94,34 @@ def llama(vocabulary=40, seed=0):
         return LlamaForCausalLM(config).eval()
 
 
+class _Norm(torch.nn.Module):
+    def __init__(self, norm):
+        super().__init__()
+        self.weight, self.eps = norm.weight, norm.variance_epsilon
+
+    def forward(self, hidden):
+        return self.weight * hidden * torch.rsqrt(hidden.square().mean(dim=-1, keepdim=True) + self.eps)
+
+
+class _Rotation(torch.nn.Module):
+    def __init__(self, rotation):
+        super().__init__()
+        self.frequencies = rotation.inv_freq.double()
+
+    def forward(self, hidden, position_ids):
+        angles = (position_ids[..., None] * self.frequencies).repeat(1, 1, 2)
+        return angles.cos(), angles.sin()
+
+
+def exact(model):
+    """A Llama in float64 throughout; transformers' own goes through float32 in its norms and rotations whatever its dtype."""
+    kinds = {"LlamaRMSNorm": _Norm, "LlamaRotaryEmbedding": _Rotation}
+    for name, module in list(model.named_modules()):
+        if type(module).__name__ in kinds:
+            model.set_submodule(name, kinds[type(module).__name__](module))
+    return model.double()
+
+
 def log_probs(model, rows):
     """Label log-probabilities of every row under a model, the plain padded way."""
     return frozen_label_log_probs(Policy(model, "padded"), rows, 8)
