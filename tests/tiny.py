@@ -122,6 +122,11 @@ def exact(model):
     return model.double()
 
 
+def exact_llama(vocabulary=40, seed=0):
+    """`llama` in float64 throughout."""
+    return exact(llama(vocabulary, seed))
+
+
 def log_probs(model, rows):
     """Label log-probabilities of every row under a model, the plain padded way."""
     return frozen_label_log_probs(Policy(model, "padded"), rows, 8)

@@ -7,6 +7,7 @@ import tiny
 import torch
 from peft import LoraConfig, get_peft_model
 from test_one_trajectory import data, pairs
+from tolerances import TINY, likely
 
 from raysafe.config.sections import TrainingSettings
 from raysafe.context import Context, local_context
@@ -19,6 +20,8 @@ from raysafe.training.step import Run
 
 SETTINGS = TrainingSettings(epochs=3, batch_size=3, lr=3e-3, warmup_steps=2, decay="linear")
 STEPS = 3 * 3
+SCORES = 3 * (2 / 6) * 13 * 2 * 8 * likely(TINY, torch.float32)
+"""Three visits, each by (lr / B) w_j times a difference of two losses: lr 2, B 6, w at most N = 13, losses up to 8 nats."""
 
 
 class PowerCut(Exception):
@@ -51,7 +54,7 @@ def trained(make_model, folder, cut=None, make_engine=PlainEngine, settings=SETT
     for context in ([] if cut is None else [Cut(base, cut)]) + [base]:
         engine = context.make_engine(make_model, settings, context.device)
         try:
-            train(engine, Run(Door(), data(Door()), settings, 5), context, lambda e, n: {}, folder)
+            train(engine, Run(Door(), data(Door(), model=tiny.llama), settings, 5), context, lambda e, n: {}, folder)
         except PowerCut:
             engine.close()
     return torch.cat([value.flatten() for value in engine.full_state().values()])
@@ -106,7 +109,7 @@ def test_deepspeed_resumes_to_the_bit_too(stage, one_process_group, tmp_path):
 @pytest.mark.filterwarnings("default")  # DeepSpeed imports what torch deprecates
 @pytest.mark.parametrize("stage", [0, 2, 3])
 def test_both_models_of_algorithm_1_resume_on_deepspeed(stage, one_process_group, tmp_path):
-    seal, training = replace(SEAL, algorithm=1, optimizer="adamw_released"), TrainingSettings(zero_stage=stage)
+    seal, training = replace(SEAL, algorithm=1), TrainingSettings(zero_stage=stage)
     straight = ranked(seal, tmp_path / "straight", None, DeepSpeedEngine, training)
     assert torch.equal(ranked(seal, tmp_path / "cut", 4, DeepSpeedEngine, training), straight)
-    torch.testing.assert_close(straight, ranked(seal, tmp_path / "plain"), rtol=1e-4, atol=1e-4)
+    assert straight.tolist() == pytest.approx(ranked(seal, tmp_path / "plain").tolist(), rel=0, abs=SCORES)
