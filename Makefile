@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STORAGE ?= runs
 
-.PHONY: install sweep test lint clean
+.PHONY: install sweep test quick lint format clean
 
 install: $(VENV)/installed
 
@@ -23,8 +23,25 @@ lint: install
 	@$(BIN)/ruff check raysafe tests benchmarks
 	@$(BIN)/mypy --no-error-summary
 
+format: install
+	@$(BIN)/ruff check --fix raysafe tests benchmarks
+
+# everything, and then what compares numbers again under the other kernels that torch and its matrix library have
 test: lint
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	@$(MAKE) --no-print-directory -k -j2 -Otarget numeric-default numeric-avx2
+
+numeric-default: export ATEN_CPU_CAPABILITY := default
+numeric-default: export MKL_CBWR := COMPATIBLE
+numeric-avx2: export ATEN_CPU_CAPABILITY := avx2
+numeric-avx2: export MKL_CBWR := AVX2
+numeric-%:
+	@echo "what compares numbers, with the kernels of ATEN_CPU_CAPABILITY=$*"
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "numeric and not ray" -p no:cacheprovider
+
+# an answer in half a minute
+quick: install
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not ray and not training"
 
 clean:
 	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache *.egg-info

@@ -1,4 +1,4 @@
-"""Shared fixtures; warnings are errors in the tests of the library itself."""
+"""Shared fixtures, and the marks that a test has by its place."""
 
 import os
 from pathlib import Path
@@ -10,16 +10,36 @@ import pytest
 import torch
 
 HERE = Path(__file__).parent
-BETWEEN_LIBRARIES = "ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"
-"""peft 0.21 asks transformers 5.23 for an attribute by its old name."""
-STRICT = {"objectives", "selection", "data", "evaluation", "models", "config", "training"}
+MARKS = {
+    "cluster": ("ray", "training"),
+    "training": ("training", "numeric"),
+    "stages": ("training",),
+    "sandbox/test_model.py": ("training",),
+    "objectives": ("numeric",),
+    "selection": ("numeric",),
+    "models": ("numeric",),
+    "ranking": ("numeric",),
+    "data/test_packing.py": ("numeric",),
+    "evaluation/test_metrics.py": ("numeric",),
+    "benchmarks/test_step_ways.py": ("numeric",),
+}
+"""Marks of a folder or file; `pyproject.toml` says what they mean. A test may carry others by itself."""
+NEEDS = {
+    "gpu": (torch.cuda.is_available, "needs a GPU, and torch sees none"),
+    "root": (lambda: os.geteuid() == 0, "needs root"),
+}
 
 
 def pytest_collection_modifyitems(items):
     for item in items:
-        inside = item.path.relative_to(HERE).parts if item.path.is_relative_to(HERE) else ()
-        if inside and (inside[0] in STRICT or inside[0].startswith("test_house")):
-            item.add_marker(pytest.mark.filterwarnings("error", BETWEEN_LIBRARIES), append=False)
+        place = item.path.relative_to(HERE).as_posix() if item.path.is_relative_to(HERE) else ""
+        for prefix, names in MARKS.items():
+            if place == prefix or place.startswith(prefix + "/"):
+                for name in names:
+                    item.add_marker(name)
+        for name, (there, reason) in NEEDS.items():
+            if item.get_closest_marker(name) and not there():
+                item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture(autouse=True, scope="session")

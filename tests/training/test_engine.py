@@ -35,7 +35,6 @@ def test_adams_first_step_is_the_learning_rate():
     torch.testing.assert_close(moved(PlainEngine), torch.full((32, 16), 1e-2), **near)
 
 
-@pytest.mark.filterwarnings("default")  # DeepSpeed imports what torch deprecates
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 @pytest.mark.parametrize("stage", [0, 1, 2, 3])
 def test_no_stage_and_no_precision_has_made_a_step_before_the_first(stage, precision, one_process_group):
@@ -70,7 +69,6 @@ def learn(engine):
     return loss.item()
 
 
-@pytest.mark.filterwarnings("default")
 class TestEveryEngine:
     def test_learns(self, make):
         engine = make()
@@ -149,7 +147,6 @@ def logits(model):
     return model(input_ids=ids_BT, attention_mask=(ids_BT != 0).long()).logits
 
 
-@pytest.mark.filterwarnings("default")
 def test_a_bf16_policy_is_evaluated_in_float32_as_its_export_is(one_process_group, tmp_path):
     settings = TrainingSettings(lr=1e-2, precision="bf16")
     with open_engine(DeepSpeedEngine, tiny.llama, settings, torch.device("cpu")) as engine:

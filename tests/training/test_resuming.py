@@ -98,7 +98,6 @@ def test_a_ranking_cut_before_any_step_ends_bit_the_same(kind, tmp_path):
         assert torch.equal(ranked(seal, tmp_path / str(cut), cut), straight), cut
 
 
-@pytest.mark.filterwarnings("default")  # DeepSpeed imports what torch deprecates
 @pytest.mark.parametrize("stage", [0, 2, 3])
 def test_deepspeed_resumes_to_the_bit_too(stage, one_process_group, tmp_path):
     settings = replace(SETTINGS, zero_stage=stage)
@@ -106,7 +105,6 @@ def test_deepspeed_resumes_to_the_bit_too(stage, one_process_group, tmp_path):
     assert torch.equal(trained(tiny.llama, tmp_path / "cut", 4, DeepSpeedEngine, settings), straight)
 
 
-@pytest.mark.filterwarnings("default")  # DeepSpeed imports what torch deprecates
 @pytest.mark.parametrize("stage", [0, 2, 3])
 def test_both_models_of_algorithm_1_resume_on_deepspeed(stage, one_process_group, tmp_path):
     seal, training = replace(SEAL, algorithm=1), TrainingSettings(zero_stage=stage)
