@@ -27,8 +27,8 @@ def worst(operations, dtype=torch.float64):
 
 
 def likely(operations, dtype=torch.float64):
-    """As `worst` for roundings of independent signs, which add up as their root: lambda sqrt(n) u fails in one of 2 exp(-lambda^2
-    / 2) cases (Higham and Mary, SIAM J. Sci. Comput. 41, 2019, theorem 2.4), one in 30 million here. For long sums and networks."""
+    """As `worst` for roundings of independent signs, which add up as their root: lambda sqrt(n) u fails with a probability of
+    2 exp(-lambda^2 / 2) (Higham and Mary, SIAM J. Sci. Comput. 41, 2019), 3e-8 here. For long sums and networks."""
     return LAMBDA * math.sqrt(operations) * unit(dtype)
 
 
@@ -38,8 +38,8 @@ FORMULA = worst(90)
 
 
 def network(layers, width, inner, positions, vocabulary):
-    """Roundings in a row from tokens to a log-probability: a layer has six products over the width (q, k, v, o, gate, up), one over
-    the inner width and attention over the positions, twice (scores, mean); then come the head and the softmax's sum."""
+    """Roundings in a row from tokens to a log-probability: a layer has six products over the width (q, k, v, o, gate, up), one
+    over the inner width and attention over the positions, twice (scores, mean); then come the head and the softmax's sum."""
     return layers * (6 * width + inner + 2 * positions) + width + vocabulary
 
 
@@ -52,8 +52,8 @@ BACKWARD = 3
 def after_adam(steps, lr, gradient_norm, operations, dtype):
     """How far a loss is moved by the roundings of so many AdamW steps before it.
 
-    A gradient g_i that is off by d moves AdamW's step, lr g_i / |g_i| at first, by lr d / |g_i| (or turns it round, by 2 lr, where
-    |g_i| < d), and the loss by |g_i| times that: lr d whatever the element. With d = r |g| / sqrt(P) and independent signs, the P
+    A gradient g_i that is off by d moves AdamW's step, lr g_i / |g_i| at first, by lr d / |g_i| (or turns it round, by 2 lr,
+    where |g_i| < d), and the loss by |g_i| times that: lr d whatever the element. With d = r |g| / sqrt(P) and independent signs, the P
     elements come to lr r |g|_2 a step, r the relative error of a gradient.
     """
     return steps * lr * gradient_norm * likely(BACKWARD * operations, dtype)

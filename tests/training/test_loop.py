@@ -25,8 +25,8 @@ from raysafe.training.step import Run, StepPlan, TrainingData, train_step
 BATCH = {"epochs": 2, "batch_size": 4, "lr": 1e-2}
 STEPS = 4
 LOSSES = 64 * likely(TINY)
-"""A loss adds up to 20 log-probabilities of up to 8 nats, in places of both signs, less than 64 in all: 1e-12. Gradients have norms
-below 32 and no element above 8."""
+"""A loss adds up to 20 log-probabilities of up to 8 nats, in places of both signs, less than 64 in all: 1e-12. Gradients have
+norms below 32 and no element above 8."""
 
 
 def data(objective, retain=7, align=5):
@@ -206,7 +206,7 @@ def test_an_epoch_that_ends_in_infinite_parameters_keeps_nothing(tmp_path):
 
 @pytest.mark.parametrize(("clip", "expected"), [(0.5, 0.5), (0.0, 40.0), (100.0, 40.0)])
 def test_the_summed_gradient_is_clipped_once_a_step(clip, expected):
-    """Two micro-batches of gradient norm 20 each; 0 turns clipping off. torch divides by the norm plus 1e-6, within float32's u."""
+    """Two micro-batches of gradient norm 20 each; 0 turns clipping off. torch divides by the norm plus 1e-6."""
     engine = PlainEngine(tiny.llama, TrainingSettings(accumulation=2, clip=clip))
     weight, norms = engine.parameters[0], []
 
