@@ -18,10 +18,9 @@ from raysafe.data.references import Admixture, Alignment, DataRef, LogProbsRef, 
 from raysafe.evaluation.metrics import Rate
 from raysafe.objectives.base import FrozenModel
 from raysafe.objectives.dpo import Dpo
-from raysafe.ranking.diagnosis import DIAGNOSTICS, Diagnosis, Scored, diagnose
-from raysafe.ranking.seal_loop import engine_settings
+from raysafe.ranking.diagnosis import DIAGNOSIS_FILE, Diagnosis, RankingTensors, diagnose
+from raysafe.ranking.learning import engine_settings
 from raysafe.ranking.tables import Ranking, Selection, keep_top, save_rows
-from raysafe.selection import Seal
 from raysafe.stages.base import Job, Launch, Made
 from raysafe.stages.evaluate import EvaluateResult, EvaluateStage, EvaluationPlan
 from raysafe.stages.inputs import TrialInputs, find_inputs
@@ -119,12 +118,12 @@ def reference_stage(start: Start) -> EvaluateStage:
 def rank_stage(start: Start) -> RankStage:
     """The ranking, shared by all trials with the same selector settings, seed and ranking model, whatever model they train."""
     trial, inputs = start.trial, start.inputs
-    seal = trial.selector if isinstance(trial.selector, Seal) else None
+    learned = trial.selector.learned
     return RankStage(
         model=start.ranker,
         lora=(trial.selection.model or trial.model).lora,
         selector=trial.selector,
-        engine=engine_settings(seal, trial.training) if seal else None,
+        engine=engine_settings(learned, trial.training) if learned else None,
         finetune=ranked_data(trial, inputs),
         safe=inputs.safe,
         max_length=trial.data.max_length,
@@ -223,7 +222,7 @@ def chosen_ranking(trial: TrialConfig, ranking: Made[RankResult]) -> Ranking:
 
 def diagnosis_of(trial: TrialConfig, ranking: Made[RankResult]) -> Diagnosis:
     """What is told of the ranking that is selected by."""
-    told = ranking.artifact.folder / DIAGNOSTICS
+    told = ranking.artifact.folder / DIAGNOSIS_FILE
     return Diagnosis.load(told) if trial.selection.file is None and told.exists() else diagnose(chosen_ranking(trial, ranking))
 
 
@@ -231,7 +230,7 @@ def recall_of(trial: TrialConfig, ranking: Made[RankResult]) -> float | None:
     """Recall of the planted rows at the trial's p; None where none is in the ranking that is selected by."""
     if trial.selection.file is not None and trial.selection.percent is None:
         return None  # a selection as it is: there is no p to speak of
-    return Scored.of(chosen_ranking(trial, ranking)).planted_recall(trial.percent)
+    return RankingTensors.of(chosen_ranking(trial, ranking)).planted_recall(trial.percent)
 
 
 def admixture(start: Start) -> Admixture | None:

@@ -45,9 +45,11 @@ HOMES = {
     "ray": "cluster",
     "mlflow": "tracking/mlflow.py",
     "deepspeed": "training/engine.py",
-    "data_selection": "ranking/dsir_library.py",
+    "data_selection": "selection/dsir.py",
 }
 """The one place that imports a large library."""
+BORROWED = {("selection/dsir.py", "data_selection"), ("selection/dsir.py", "numpy")}
+"""What a file of the mathematics may import beside torch."""
 
 
 def imports(tree):
@@ -139,7 +141,9 @@ def test_a_large_library_has_one_home(library):
 
 @pytest.mark.parametrize("part", ["objectives", "selection"])
 def test_the_mathematics_needs_torch_alone(part):
-    names = {name.split(".")[0] for path in FILES if package(path) == part for name in imports(parsed(path))}
+    """DSIR asks its library for scores inside a function; numpy is what that speaks."""
+    found = {(relative(path), name.split(".")[0]) for path in FILES if package(path) == part for name in imports(parsed(path))}
+    names = {name for path, name in found if (path, name) not in BORROWED}
     assert "torch" in names and names - sys.stdlib_module_names <= {"torch", "raysafe"}
 
 
@@ -166,8 +170,7 @@ def test_functions_take_few_parameters():
 
 
 SIX_TO_EIGHT = {
-    "_fit", "_finetune", "_epoch", "rank_rows",
-    "selector_step", "train_stage", "_run", "omega_update",
+    "_fit", "_finetune", "train_stage", "_run", "omega_update",
 }  # fmt: skip
 """Functions that take more than five today; a new one is a reason to think of a dataclass."""
 

@@ -80,7 +80,7 @@ def _status(key: str) -> int:
 def in_fresh_process(run: Callable[..., Any], *arguments: Any) -> Any:
     """What `run` returns in a new process that has only imported the libraries."""
     context = get_context("forkserver")
-    context.set_forkserver_preload(["transformers.models.llama.modeling_llama", "raysafe.ranking.seal_loop"])
+    context.set_forkserver_preload(["transformers.models.llama.modeling_llama", "raysafe.ranking.learning"])
     with ProcessPoolExecutor(max_workers=1, mp_context=context) as pool:
         return pool.submit(run, *arguments).result()
 

@@ -14,8 +14,7 @@ from raysafe.models.log_probs import frozen_label_log_probs
 from raysafe.models.policy import Policy
 from raysafe.objectives import Objective
 from raysafe.objectives.dpo import Dpo
-from raysafe.ranking.seal_loop import Learners, SelectorData, SelectorPlan, engine_settings, selector_step
-from raysafe.selection.seal import omega_start
+from raysafe.ranking.learning import Learners, SelectorData, SelectorRun, SelectorStep, engine_settings, selector_step
 from raysafe.training.engine import PlainEngine
 from raysafe.training.step import Run, StepPlan, TrainingData, train_step
 from stepbench.methods import POLICY_SEED, SEAL, SEEDS, SETTINGS, Method
@@ -102,16 +101,16 @@ class OurSeal:
 
     def __init__(self, method: Method, shape: Shape, work: Workload) -> None:
         self.work = work
-        self.data = SelectorData(work.finetune, work.trusted, len(work.finetune), None)
-        self.state = omega_start(SEAL.scores(len(work.finetune), seed=0), SEAL.optimizer)
-        self.learners = Learners(make_engine(random_model(shape, POLICY_SEED), engine_settings(SEAL, SETTINGS)))
+        self.run = SelectorRun(SEAL, SelectorData(work.finetune, work.trusted, len(work.finetune), None), 0)
+        self.state = SEAL.start(len(work.finetune), seed=0)
+        self.learners = Learners({"theta": make_engine(random_model(shape, POLICY_SEED), engine_settings(SEAL, SETTINGS))})
 
     def step(self, number: int) -> float:
         """Train on the rows of step `number`; returns (1 - gamma) mean loss of the safe rows + gamma mean loss of D's."""
         finetune = self.work.places("finetune", number, SEAL.batch_size)
         safe = self.work.places("trusted", number, SEAL.safe_batch_size)
-        plan = SelectorPlan(number, finetune, safe, SEAL.gamma)
-        self.state, means = selector_step(self.learners, SEAL, self.data, self.state, plan, local_context())
+        step = SelectorStep(number, 0, finetune, safe)
+        self.state, means = selector_step(self.learners, self.run, self.state, step, local_context())
         return (1 - SEAL.gamma) * means["safe"] + SEAL.gamma * means["finetune"]
 
 

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Sequence
 from raysafe.artifacts import plain
 from raysafe.config.sections import SchedulerSettings
 from raysafe.config.trials import TrialConfig, TrialPlan
-from raysafe.selection import SELECTORS, Seal
-from raysafe.selection.base import READS_MODEL, READS_SAFE
+from raysafe.selection import SELECTORS
 
 
 def sweep_problems(scheduler: SchedulerSettings, trials: Sequence[TrialPlan]) -> Iterable[str]:
@@ -24,10 +23,9 @@ def trial_problems(trial: TrialConfig, workers: int) -> Iterable[str]:
     batches = [("training", trial.training.batch_size, trial.training.accumulation)]
     if "proxy" in trial.needed_models:
         batches += [("proxy", trial.proxy.batch_size, trial.proxy.accumulation)]
-    if isinstance(trial.selector, Seal):
-        accumulation = trial.selector.accumulation
-        batches += [("selector", trial.selector.batch_size, accumulation)]
-        batches += [("selector.safe", trial.selector.safe_batch_size, accumulation)]
+    if (learned := trial.selector.learned) is not None:
+        batches += [("selector", learned.batch_size, learned.accumulation)]
+        batches += [("selector.safe", learned.safe_batch_size, learned.accumulation)]
     for key, rows, accumulation in batches:
         if rows % (workers * accumulation):
             label = "selector.safe_batch_size" if key == "selector.safe" else f"{key}.batch_size"
@@ -38,8 +36,8 @@ def trial_problems(trial: TrialConfig, workers: int) -> Iterable[str]:
         yield f"`data.safe`: this key is needed by {readers[0]}"
     if trial.data.align is None and trial.data.align_harmful is not None:
         yield "`data.align_harmful`: it pairs up with `data.align`, which is not given"
-    if trial.selection.model is not None and trial.selector.scored_by not in READS_MODEL:
-        takes = ", ".join(name for name, kind in SELECTORS.items() if kind.scored_by in READS_MODEL)
+    if trial.selection.model is not None and "model" not in trial.selector.reads:
+        takes = ", ".join(name for name, kind in SELECTORS.items() if "model" in kind.reads)
         yield (
             f"`selection.model`: got {trial.selection.model.path!r} with selector `{trial.selector.name}`, which uses no model; "
             f"leave it out or take one of {takes}"
@@ -56,7 +54,7 @@ def trial_problems(trial: TrialConfig, workers: int) -> Iterable[str]:
 def _readers_of_safe(trial: TrialConfig) -> list[str]:
     """What the trusted rows are for in this trial."""
     readers = {
-        f"the selector `{trial.selector.name}`": trial.selector.scored_by in READS_SAFE,
+        f"the selector `{trial.selector.name}`": "safe" in trial.selector.reads,
         "W-DOOR's proxy": "proxy" in trial.needed_models,
         f"`selection.safeinstr` {trial.selection.safeinstr}": trial.selection.safeinstr > 0,
     }

@@ -15,7 +15,7 @@ from raysafe.ranking.tables import Ranking
 from raysafe.selection import top_percent
 from raysafe.selection.measures import Distribution, auc, distribution, planted_recall, unsafe_share
 
-DIAGNOSTICS = "diagnostics.json"
+DIAGNOSIS_FILE = "diagnostics.json"
 PERCENTS: tuple[float, ...] = (10, 20, 30, 40, 50, 60, 70, 80, 90)
 MOST_GROUPS = 20
 """Sources or kinds that are told one by one, the largest first; the rest are told together."""
@@ -26,7 +26,7 @@ Groups = Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True)
-class Scored:
+class RankingTensors:
     """A ranking as tensors of all rows, the planted ones too. `usable_N`: not dropped, bool. `unsafe_N`: labels, bool, or None
     where one of D's own rows has none."""
 
@@ -37,7 +37,7 @@ class Scored:
     unsafe_N: Tensor | None
 
     @classmethod
-    def of(cls, ranking: Ranking) -> "Scored":
+    def of(cls, ranking: Ranking) -> "RankingTensors":
         """The tensors of a ranking."""
         planted_N = torch.tensor(ranking.planted, dtype=torch.bool)
         known = all(label is not None for label, planted in zip(ranking.unsafe, ranking.planted, strict=True) if not planted)
@@ -89,13 +89,15 @@ class Diagnosis:
     """Share of the planted rows outside the top p % of all rows: 1 is best. Empty without planted rows."""
     scores: Mapping[str, Mapping[str, Distribution | None]] = field(default_factory=dict)
     """Distributions by what rows are grouped by, then by group."""
+    warnings: tuple[str, ...] = ()
+    """What whoever uses the ranking must know."""
 
     @classmethod
     def load(cls, path: Path) -> "Diagnosis":
         """Of a file that a rank stage wrote."""
         raw = json.loads(path.read_text(encoding="utf-8"))
         scores = {by: {name: _read(one) for name, one in groups.items()} for by, groups in raw["scores"].items()}
-        return cls(**{**raw, "scores": scores})
+        return cls(**{**raw, "scores": scores, "warnings": tuple(raw.get("warnings", ()))})
 
     def metrics(self) -> dict[str, float]:
         """What is known of it, as a tracker names it."""
@@ -111,21 +113,22 @@ def _read(raw: Mapping[str, float] | None) -> Distribution | None:
 
 def diagnose(ranking: Ranking, groups: Groups | None = None, percents: Sequence[float] = PERCENTS) -> Diagnosis:
     """Everything that is told of one ranking; `groups` beside the labels, which it groups by anyhow."""
-    scored = Scored.of(ranking)
+    tensors = RankingTensors.of(ranking)
     own = [reason for reason, planted in zip(ranking.reasons, ranking.planted, strict=True) if not planted]
-    planted = int(scored.planted_N.sum())
-    labels_known = scored.unsafe_N is not None
+    planted = int(tensors.planted_N.sum())
+    labels_known = tensors.unsafe_N is not None
     return Diagnosis(
         fingerprint=ranking.fingerprint,
         rows=len(own),
         dropped=dict(Counter(re.sub(r"\d+", "N", reason) for reason in own if reason)),
-        unsafe_rows=int((scored.unsafe_N & ~scored.planted_N).sum()) if scored.unsafe_N is not None else None,
-        auc=scored.auc(),
-        unsafe_share=at(percents, scored.unsafe_share) if labels_known else {},
+        unsafe_rows=int((tensors.unsafe_N & ~tensors.planted_N).sum()) if tensors.unsafe_N is not None else None,
+        auc=tensors.auc(),
+        unsafe_share=at(percents, tensors.unsafe_share) if labels_known else {},
         planted=planted,
-        planted_dropped=int((scored.planted_N & ~scored.usable_N).sum()),
-        planted_recall=at(percents, scored.planted_recall) if planted else {},
-        scores={name: _by_group(scored, group) for name, group in {"label": labels_of(ranking), **(groups or {})}.items()},
+        planted_dropped=int((tensors.planted_N & ~tensors.usable_N).sum()),
+        planted_recall=at(percents, tensors.planted_recall) if planted else {},
+        scores={name: _by_group(tensors, group) for name, group in {"label": labels_of(ranking), **(groups or {})}.items()},
+        warnings=ranking.warnings,
     )
 
 
@@ -153,10 +156,10 @@ def _source(row: Example) -> str:
     return f"{file}: {row.origin}" if row.origin else file
 
 
-def _by_group(scored: Scored, group: Sequence[str]) -> dict[str, Distribution | None]:
+def _by_group(tensors: RankingTensors, group: Sequence[str]) -> dict[str, Distribution | None]:
     names = [name for name, _ in Counter(group).most_common()]
     kept = names if len(names) <= MOST_GROUPS else names[: MOST_GROUPS - 1]
     places: dict[str, list[int]] = {name: [] for name in [*kept, *([REST] if kept != names else [])]}
     for place, name in enumerate(group):
         places[name if name in places else REST].append(place)
-    return {name: distribution(scored.scores_N[rows][scored.usable_N[rows]]) for name, rows in places.items()}
+    return {name: distribution(tensors.scores_N[rows][tensors.usable_N[rows]]) for name, rows in places.items()}

@@ -1,6 +1,7 @@
 """A ranking and a selection as files: hash-keyed, every row of the unfiltered data with its fate."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +23,7 @@ _BELOW = "below the top "
 class Ranking:
     """Scores of D's rows, one of each a row of the unfiltered data: `reasons` say why a row can't be used, or are empty;
     `unsafe` are the labels, None where unknown. Behind D's own rows come those that were planted, if any were; the
-    fingerprint is that of D's own."""
+    fingerprint is that of D's own. `warnings`: what whoever uses it must know."""
 
     fingerprint: str
     content_hashes: tuple[str, ...]
@@ -30,31 +31,34 @@ class Ranking:
     reasons: tuple[str, ...]
     unsafe: tuple[bool | None, ...]
     planted: tuple[bool, ...]
+    warnings: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, rows: Sequence[Example], scores: Sequence[float], reasons: dict[int, str]) -> "Ranking":
+    def of(
+        cls, rows: Sequence[Example], scores: Sequence[float], reasons: Mapping[int, str], warnings: Sequence[str] = ()
+    ) -> "Ranking":
         """The ranking of some rows; `reasons` by row index."""
         hashes = tuple(row.content_hash for row in rows)
         why = tuple(reasons.get(row.identity.index, "") for row in rows)
         labels, planted = tuple(row.unsafe for row in rows), tuple(row.planted for row in rows)
         own = dataset_fingerprint(row for row in rows if not row.planted)
-        return cls(own, hashes, tuple(scores), why, labels, planted)
+        return cls(own, hashes, tuple(scores), why, labels, planted, tuple(warnings))
 
     def save(self, path: Path) -> None:
-        """As parquet, with the data's fingerprint in it."""
+        """As parquet, with the data's fingerprint and the warnings in it."""
         columns = {"content_hash": self.content_hashes, "score": self.scores, "reason": self.reasons}
         labels = {"unsafe": pd.array(list(self.unsafe), dtype="boolean"), "planted": self.planted}
-        _write(pd.DataFrame({**columns, **labels}), path, self.fingerprint)
+        _write(pd.DataFrame({**columns, **labels}), path, self.fingerprint, self.warnings)
 
     @classmethod
     def load(cls, path: Path) -> "Ranking":
         """Of a ranking, or of a selection, whose rows all get their chance again. Raises DataError if the file is neither."""
-        frame, fingerprint = _read(path, ("content_hash", "score", "reason"))
+        frame, fingerprint, warnings = _read(path, ("content_hash", "score", "reason"))
         unsafe = frame["unsafe"] if "unsafe" in frame else [None] * len(frame)
         labels = tuple(None if pd.isna(label) else bool(label) for label in unsafe)
         reasons = tuple("" if reason.startswith(_BELOW) or reason == PLANTED else reason for reason in frame["reason"])
         planted = tuple(map(bool, frame["planted"])) if "planted" in frame else (False,) * len(frame)
-        return cls(fingerprint, tuple(frame["content_hash"]), tuple(frame["score"]), reasons, labels, planted)
+        return cls(fingerprint, tuple(frame["content_hash"]), tuple(frame["score"]), reasons, labels, planted, warnings)
 
 
 @dataclass(frozen=True)
@@ -64,16 +68,18 @@ class Selection:
     fingerprint: str
     rows: tuple[int, ...]
     table: pd.DataFrame
+    warnings: tuple[str, ...] = ()
+    """Those of the ranking."""
 
     def save(self, path: Path) -> None:
         """Write `selection.parquet`, whole."""
-        _write(self.table, path, self.fingerprint)
+        _write(self.table, path, self.fingerprint, self.warnings)
 
     @classmethod
     def load(cls, path: Path) -> "Selection":
         """Raises DataError if the file is no selection."""
-        table, fingerprint = _read(path, COLUMNS)
-        return cls(fingerprint, tuple(table.loc[table["selected"], "row"].tolist()), table)
+        table, fingerprint, warnings = _read(path, COLUMNS)
+        return cls(fingerprint, tuple(table.loc[table["selected"], "row"].tolist()), table, warnings)
 
     @property
     def total(self) -> int:
@@ -124,7 +130,7 @@ def keep_top(ranking: Ranking, percent: float) -> Selection:
             "planted": ranking.planted,
         }
     )
-    return Selection(ranking.fingerprint, tuple(kept_N.nonzero().flatten().tolist()), table)
+    return Selection(ranking.fingerprint, tuple(kept_N.nonzero().flatten().tolist()), table, ranking.warnings)
 
 
 def save_rows(rows: Sequence[Example], path: Path) -> None:
@@ -133,17 +139,19 @@ def save_rows(rows: Sequence[Example], path: Path) -> None:
     _write(pd.DataFrame(columns), path, dataset_fingerprint(rows))
 
 
-def _write(frame: pd.DataFrame, path: Path, fingerprint: str) -> None:
+def _write(frame: pd.DataFrame, path: Path, fingerprint: str, warnings: Sequence[str] = ()) -> None:
     import pyarrow
     import pyarrow.parquet
 
     table = pyarrow.Table.from_pandas(frame, preserve_index=False)
-    table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"raysafe.fingerprint": fingerprint.encode()})
+    own = {b"raysafe.fingerprint": fingerprint.encode()}
+    own |= {b"raysafe.warnings": json.dumps(list(warnings)).encode()} if warnings else {}
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), **own})
     with whole(path) as aside:
         pyarrow.parquet.write_table(table, aside)
 
 
-def _read(path: Path, columns: Sequence[str]) -> tuple[pd.DataFrame, str]:
+def _read(path: Path, columns: Sequence[str]) -> tuple[pd.DataFrame, str, tuple[str, ...]]:
     import pyarrow
     import pyarrow.parquet
 
@@ -151,8 +159,9 @@ def _read(path: Path, columns: Sequence[str]) -> tuple[pd.DataFrame, str]:
         table = pyarrow.parquet.read_table(path)
     except (OSError, pyarrow.ArrowException) as error:
         raise DataError(f"{path}: can't be read as parquet ({error}).") from error
-    fingerprint = (table.schema.metadata or {}).get(b"raysafe.fingerprint", b"").decode()
+    metadata = table.schema.metadata or {}
+    fingerprint = metadata.get(b"raysafe.fingerprint", b"").decode()
     missing = [name for name in columns if name not in table.column_names]
     if missing or not fingerprint:
         raise DataError(f"{path}: no selection of raysafe's: it lacks {', '.join(missing) or 'the data fingerprint'}.")
-    return table.to_pandas(), fingerprint
+    return table.to_pandas(), fingerprint, tuple(json.loads(metadata.get(b"raysafe.warnings", b"[]")))

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from raysafe.ranking.diagnosis import Scored, at
+from raysafe.ranking.diagnosis import RankingTensors, at
 from raysafe.selection.measures import correlation, jaccard, mean_ranks, spearman
 
-Named = tuple[str, str, Mapping[str, Any], Scored]
+Named = tuple[str, str, Mapping[str, Any], RankingTensors]
 """A ranking's name, what made it (a selector's name), the settings that tell it from others, and itself."""
 
 
@@ -42,7 +42,7 @@ class Agreement:
 
 def agreements(rankings: Sequence[Named], percents: Sequence[float]) -> list[Agreement]:
     """Of every pair that ranked the same data, in the given order."""
-    ranked = [_Ranked.of(scored, percents) for *_, scored in rankings]
+    ranked = [_Ranked.of(tensors, percents) for *_, tensors in rankings]
     pairs = itertools.combinations(zip(rankings, ranked, strict=True), 2)
     return [_agreement(one, other, percents) for one, other in pairs if one[0][-1].fingerprint == other[0][-1].fingerprint]
 
@@ -58,11 +58,11 @@ class _Ranked:
     kept: Mapping[float, Tensor]
 
     @classmethod
-    def of(cls, scored: Scored, percents: Sequence[float]) -> "_Ranked":
-        d_N = ~scored.planted_N
-        scores_N, usable_N = scored.scores_N[d_N], scored.usable_N[d_N]
+    def of(cls, tensors: RankingTensors, percents: Sequence[float]) -> "_Ranked":
+        d_N = ~tensors.planted_N
+        scores_N, usable_N = tensors.scores_N[d_N], tensors.usable_N[d_N]
         known = int(usable_N.sum()) > 1 and not scores_N[usable_N].isnan().any()
-        kept = {percent: scored.kept_N(percent)[d_N] for percent in percents}
+        kept = {percent: tensors.kept_N(percent)[d_N] for percent in percents}
         return cls(scores_N, usable_N, mean_ranks(scores_N[usable_N]) if known else None, kept)
 
     def spearman(self, other: "_Ranked") -> float | None:
@@ -76,12 +76,12 @@ class _Ranked:
 
 
 def _agreement(one: tuple[Named, _Ranked], other: tuple[Named, _Ranked], percents: Sequence[float]) -> Agreement:
-    (first, maker, settings, scored), (second, other_maker, others, _) = one[0], other[0]
+    (first, maker, settings, tensors), (second, other_maker, others, _) = one[0], other[0]
     rows = int((one[1].usable_N & other[1].usable_N).sum())
     overlap = at(percents, lambda percent: jaccard(one[1].kept[percent], other[1].kept[percent]))
     correlated = one[1].spearman(other[1])
     makers = tuple(dict.fromkeys((maker, other_maker)))
-    return Agreement(first, second, makers, differ(settings, others), scored.fingerprint, rows, correlated, overlap)
+    return Agreement(first, second, makers, differ(settings, others), tensors.fingerprint, rows, correlated, overlap)
 
 
 def differ(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[str, ...]:

@@ -72,8 +72,8 @@ def draw_shares(path: Path, rankings: Sequence["SweepRanking"]) -> None:
 def draw_overlap(path: Path, rankings: Sequence["SweepRanking"], pairs: Sequence[Agreement]) -> None:
     """Heat maps of rank correlation and of the overlap at the sweep's first two p's, rankings of the same data side by side."""
     compared = [ranking for ranking in rankings if any(ranking.name in (pair.first, pair.second) for pair in pairs)]
-    data = list(dict.fromkeys(ranking.scored.fingerprint for ranking in compared))
-    names = [ranking.name for ranking in sorted(compared, key=lambda ranking: data.index(ranking.scored.fingerprint))]
+    data = list(dict.fromkeys(ranking.tensors.fingerprint for ranking in compared))
+    names = [ranking.name for ranking in sorted(compared, key=lambda ranking: data.index(ranking.tensors.fingerprint))]
     shown = names[:MOST_NAMES]
     maps: dict[str, Callable[[Agreement], float | None]] = {"Rank correlation (Spearman)": lambda pair: pair.spearman}
     for percent in list(pairs[0].jaccard)[:2]:
@@ -124,7 +124,7 @@ def _save(figure: Any, path: Path) -> None:
 
 
 def _scores_panel(panel: Any, ranking: "SweepRanking") -> None:
-    scored = ranking.scored
+    scored = ranking.tensors
     for label, mask_N in label_masks(ranking).items():
         scores = scored.scores_N[mask_N & scored.usable_N]
         scores = scores[scores.isfinite()].sort().values
@@ -144,7 +144,7 @@ def _scores_panel(panel: Any, ranking: "SweepRanking") -> None:
 
 def label_masks(ranking: "SweepRanking") -> dict[str, Any]:
     """Label to the rows that have it; `unlabelled` where D's labels are not all known."""
-    scored = ranking.scored
+    scored = ranking.tensors
     own_N = ~scored.planted_N
     if scored.unsafe_N is None:
         return {"unlabelled": own_N, "planted": scored.planted_N}

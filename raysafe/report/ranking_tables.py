@@ -27,6 +27,8 @@ def print_diagnosis(told: Diagnosis, console: Console) -> None:
     if told.unsafe_share or told.planted_recall:
         console.print(shares_table(told))
     console.print(scores_table(told))
+    for warning in told.warnings:
+        console.print(f"warning: {escape(warning)}", style="yellow", highlight=False, soft_wrap=True)
 
 
 def shares_table(told: Diagnosis) -> Table:

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from raysafe.artifacts import write_text
-from raysafe.ranking.diagnosis import PERCENTS, Diagnosis, Scored, diagnose
+from raysafe.ranking.diagnosis import PERCENTS, Diagnosis, RankingTensors, diagnose
 from raysafe.ranking.tables import Ranking
 from raysafe.report.agreement import Agreement, agreements
 from raysafe.report.ranking_plots import draw_overlap, draw_scores, draw_shares, draw_single
@@ -47,7 +47,7 @@ class SweepRanking:
     trials: tuple[str, ...]
     percents: tuple[float, ...]
     """The p's of its trials, in %, below 100."""
-    scored: Scored
+    tensors: RankingTensors
     diagnosis: Diagnosis
 
     @property
@@ -72,13 +72,18 @@ class SweepRankings:
     @cached_property
     def agreements(self) -> list[Agreement]:
         """Of every pair of rankings of the same data."""
-        named = [(ranking.name, ranking.maker, ranking.shown, ranking.scored) for ranking in self.rankings]
+        named = [(ranking.name, ranking.maker, ranking.shown, ranking.tensors) for ranking in self.rankings]
         return agreements(named, self.percents)
 
     @property
     def notes(self) -> list[str]:
-        """What a reader must know of the comparison."""
-        data = len({ranking.scored.fingerprint for ranking in self.rankings})
+        """What a reader must know of the rankings and of their comparison."""
+        warned = [f"{ranking.name}: {text}" for ranking in self.rankings for text in ranking.diagnosis.warnings]
+        return warned + self._of_comparing
+
+    @property
+    def _of_comparing(self) -> list[str]:
+        data = len({ranking.tensors.fingerprint for ranking in self.rankings})
         pairs = len(self.rankings) * (len(self.rankings) - 1) // 2
         if len(self.rankings) == 1:
             return ["The sweep has one ranking: there is nothing to compare it with."]
@@ -223,7 +228,7 @@ def _ranking(entry: Mapping[str, Any], names: Sequence[str]) -> SweepRanking:
     short = short_names([name for name in shown if name not in ("selector.name", "selection.file")])
     name = " ".join([first, *(f"{text}={shown[key]}" for key, text in short.items())])
     diagnosis = diagnose(ranking, percents=sorted({*PERCENTS, *percents, USUAL_PERCENT}))
-    return SweepRanking(name, first, settings, shown, tuple(entry["trials"]), percents, Scored.of(ranking), diagnosis)
+    return SweepRanking(name, first, settings, shown, tuple(entry["trials"]), percents, RankingTensors.of(ranking), diagnosis)
 
 
 def _order(value: Any) -> tuple[bool, float, str]:

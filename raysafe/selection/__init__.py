@@ -1,4 +1,4 @@
-"""Selectors: what scores the rows of the fine-tuning data, and the mathematics of SEAL.
+"""Selectors: what scores the rows of the fine-tuning data.
 
 Adding one is a new file with a frozen class (see `base.py`) and a line in `SELECTORS`.
 """

@@ -4,19 +4,17 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor
 
-from raysafe.selection.base import ScoredBy
+from raysafe.selection.base import Pool, RowScores, Selector
 
 
 @dataclass(frozen=True)
-class Everything:
+class Everything(Selector):
     """Keeps all rows; every score is 0."""
 
     name: ClassVar[str] = "none"
-    scored_by: ClassVar[ScoredBy] = "itself"
     keeps_all: ClassVar[bool] = True
 
-    def scores(self, rows: int, seed: int) -> Tensor:
-        """Zeros, shape N."""
-        return torch.zeros(rows, dtype=torch.float64)
+    def rank(self, pool: Pool) -> RowScores:
+        """Zeros."""
+        return RowScores(torch.zeros(pool.size, dtype=torch.float64))

@@ -3,20 +3,16 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-from torch import Tensor
-
-from raysafe.selection.base import ScoredBy
+from raysafe.selection.base import Pool, Reads, RowScores, Selector
 
 
 @dataclass(frozen=True)
-class Loss:
+class Loss(Selector):
     """score_i = -l(theta_0; z_i), the length-normalised NLL under the untrained model: the least surprising rows are kept."""
 
     name: ClassVar[str] = "loss"
-    scored_by: ClassVar[ScoredBy] = "frozen loss"
-    keeps_all: ClassVar[bool] = False
+    reads: ClassVar[frozenset[Reads]] = frozenset({"model"})
 
-    def scores(self, rows: int, seed: int) -> Tensor:
-        """Zeros, shape N, float64: what a row has that no loss is known of."""
-        return torch.zeros(rows, dtype=torch.float64)
+    def rank(self, pool: Pool) -> RowScores:
+        """Minus the loss of every usable row."""
+        return RowScores.of(pool, -pool.frozen_losses())

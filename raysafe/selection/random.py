@@ -4,20 +4,17 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor
 
-from raysafe.selection.base import ScoredBy
+from raysafe.selection.base import Pool, RowScores, Selector
 
 
 @dataclass(frozen=True)
-class Random:
-    """Ranks the rows by a permutation drawn from the trial's seed."""
+class Random(Selector):
+    """Ranks the rows by a permutation of 0..N-1 drawn from the trial's seed."""
 
     name: ClassVar[str] = "random"
-    scored_by: ClassVar[ScoredBy] = "itself"
-    keeps_all: ClassVar[bool] = False
 
-    def scores(self, rows: int, seed: int) -> Tensor:
-        """A permutation of 0..N-1, shape N."""
-        generator = torch.Generator().manual_seed(seed)
-        return torch.randperm(rows, generator=generator).to(torch.float64)
+    def rank(self, pool: Pool) -> RowScores:
+        """The permutation."""
+        generator = torch.Generator().manual_seed(pool.seed)
+        return RowScores(torch.randperm(pool.size, generator=generator).double())

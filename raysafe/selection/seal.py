@@ -14,6 +14,7 @@ Every line uses the omega from before the step. N rows of the data set, B rows o
 """
 
 import math
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -21,22 +22,25 @@ import torch
 from torch import Tensor
 
 from raysafe.errors import require
-from raysafe.selection.base import ScoredBy
+from raysafe.selection.base import Learned, Stream, Visit
 from raysafe.selection.gammas import Schedule, resolved
 
 Weighting = Literal["softmax", "sigmoid"]
 OmegaOptimizer = Literal["sgd", "adamw_released"]
 RELEASED_BETAS = (0.9, 0.95)
 RELEASED_EPS = 1e-8
+RELEASED_CLIP = 10.0
+"""Largest norm of omega's gradient with `adamw_released`."""
+DEFAULT_LR: dict[OmegaOptimizer, float] = {"sgd": 0.1, "adamw_released": 5e-3}
+"""sgd: losses of 1 to 4 nats and 3 visits a row leave softmax weights of about .6 to 1.8, whatever N and the batch, so that theta
+hears of them (docs/methods.md); from .2 on steps overshoot there, and one row may end with all the weight."""
 
 
 @dataclass(frozen=True)
-class Seal:
-    """SEAL. Defaults are the paper's for Llama-3-8B, but for gamma, which it ablates."""
+class Seal(Learned):
+    """SEAL. Defaults are the paper's for Llama-3-8B, but for gamma, which it ablates, and omega's step size."""
 
     name: ClassVar[str] = "seal"
-    scored_by: ClassVar[ScoredBy] = "training"
-    keeps_all: ClassVar[bool] = False
 
     gamma: float | None = None
     """Penalty strength: the constant, or with `schedule: linear` its value in the first epoch; 0.1 where it is left out. A
@@ -52,8 +56,9 @@ class Seal:
     """w = N softmax(omega), or w = 2 sigmoid(omega)."""
     optimizer: OmegaOptimizer = "sgd"
     """What steps omega: `sgd` (the paper), or `adamw_released` (the released code: AdamW, betas 0.9 and 0.95, no decay)."""
-    lr: float = 5e-3
-    """Step size of omega."""
+    lr: float | None = None
+    """With `sgd` what one visit does to a row: it moves omega_j by -lr pull_j dw_j/domega_j, whatever N and the batch size are.
+    With `adamw_released` AdamW's step size. Left out it is 0.1 or 5e-3; once made, a Seal holds the number."""
     model_lr: float = 1e-5
     """Step size of theta and of theta^ (AdamW, betas 0.9 and 0.95)."""
     epochs: int = 3
@@ -66,8 +71,9 @@ class Seal:
     """Micro-batches per optimiser step."""
 
     def __post_init__(self) -> None:
-        for name in ("lr", "model_lr", "epochs", "batch_size", "safe_batch_size", "accumulation"):
-            require(getattr(self, name) > 0, f"{name} > 0", getattr(self, name))
+        super().__post_init__()
+        object.__setattr__(self, "lr", DEFAULT_LR[self.optimizer] if self.lr is None else self.lr)
+        require(self.lr is not None and self.lr > 0, "lr > 0", self.lr)
         schedule = resolved(self.schedule, self.epochs)
         object.__setattr__(self, "schedule", schedule)
         linear = schedule == "linear"
@@ -87,9 +93,51 @@ class Seal:
         assert self.gamma is not None  # __post_init__
         return self.gamma + self.increment * epoch
 
+    def step_size(self, rows: int) -> float:
+        """What `omega_update` takes for a step on so many rows: it steps on their mean, sgd's `lr` says what each visit does."""
+        assert self.lr is not None  # __post_init__
+        return self.lr * rows if self.optimizer == "sgd" else self.lr
+
+    def models(self) -> Mapping[str, tuple[Stream, ...]]:
+        """theta, and with Algorithm 1 theta^, which sees the fine-tuning rows alone."""
+        models: dict[str, tuple[Stream, ...]] = {"theta": ("safe", "finetune")}
+        return models if self.algorithm == 2 else {**models, "hat": ("finetune",)}
+
     def scores(self, rows: int, seed: int) -> Tensor:
         """omega before the first step: all rows equal, shape N, float64."""
         return torch.zeros(rows, dtype=torch.float64)
+
+    def start(self, rows: int, seed: int) -> "OmegaState":
+        """omega before the first step."""
+        return omega_start(self.scores(rows, seed), self.optimizer)
+
+    def weights_of(self, state: "OmegaState") -> Tensor:
+        """w(omega)."""
+        return row_weights(state.omega_N, self.weights)
+
+    def descent(self, model: str, losses: Mapping[str, Tensor], weights_B: Tensor, epoch: int) -> Mapping[str, Tensor]:
+        """`theta_losses`, `theta_hat_losses`."""
+        if model == "hat":
+            return {"finetune": theta_hat_losses(losses["finetune"], weights_B)}
+        return theta_losses(losses["safe"], losses["finetune"], weights_B, self.gamma_at(epoch))
+
+    def unmoved(self, model: str, epoch: int) -> Collection[str]:
+        """At gamma = 0 the fine-tuning rows can't move theta."""
+        return ("finetune",) if model == "theta" and self.gamma_at(epoch) == 0 else ()
+
+    def updated(self, state: "OmegaState", visit: Visit) -> "OmegaState":
+        """`omega_update` by what pulls."""
+        pull_B = omega_pull(visit.losses["theta"], visit.losses.get("hat"))
+        lr = self.step_size(len(visit.rows_B))
+        return omega_update(state, visit.rows_B, pull_B, lr, self.weights, self.optimizer, visit.weights_K)
+
+    def scores_of(self, state: "OmegaState") -> Tensor:
+        """omega."""
+        return state.omega_N
+
+    def report(self, epoch: int) -> Mapping[str, float]:
+        """gamma."""
+        return {"selector/gamma": self.gamma_at(epoch)}
 
 
 def row_weights(omega_N: Tensor, weighting: Weighting) -> Tensor:
@@ -144,7 +192,7 @@ class OmegaState:
 
 
 def omega_start(omega_N: Tensor, optimizer: OmegaOptimizer = "sgd") -> OmegaState:
-    """The state before the first step, from the omega to start at (`Seal.scores`)."""
+    """The state before the first step, from the omega to start at."""
     moments_N = torch.zeros_like(omega_N) if optimizer == "adamw_released" else omega_N.new_zeros(0)
     return OmegaState(omega_N, moments_N, moments_N.clone())
 
@@ -160,13 +208,15 @@ def omega_update(
 ) -> OmegaState:
     """The state after one step on (1/B) sum_j l_j w_j(omega); the given one stays as it is. Arguments as `omega_gradient`'s.
 
-    sgd: omega - lr g, the paper's. adamw_released: what SEAL's released code runs, AdamW on the whole of omega at every step:
-    m <- .9 m + .1 g, v <- .95 v + .05 g^2, omega - lr (m / (1 - .9^t)) / (sqrt(v / (1 - .95^t)) + 1e-8), no weight decay.
+    sgd: omega - lr g, the paper's. adamw_released: what SEAL's released code runs, g clipped at norm 10, that is
+    g <- g min(1, 10 / (|g| + 1e-6)), then AdamW on the whole of omega at every step: m <- .9 m + .1 g, v <- .95 v + .05 g^2,
+    omega - lr (m / (1 - .9^t)) / (sqrt(v / (1 - .95^t)) + 1e-8), no weight decay.
     """
     gradient_N = omega_gradient(state.omega_N, rows_B, losses_B, weighting, weights_N)
     step = state.step + 1
     if optimizer == "sgd":
         return OmegaState(state.omega_N.sub(gradient_N, alpha=lr), state.first_N, state.second_N, step)
+    gradient_N = gradient_N * (RELEASED_CLIP / (torch.linalg.vector_norm(gradient_N) + 1e-6)).clamp(max=1.0)
     beta1, beta2 = RELEASED_BETAS
     first_N = torch.lerp(state.first_N, gradient_N, 1 - beta1)
     second_N = (state.second_N * beta2).addcmul_(gradient_N, gradient_N, value=1 - beta2)

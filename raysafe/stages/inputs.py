@@ -17,7 +17,6 @@ from raysafe.evaluation.attacks import ATTACKS
 from raysafe.evaluation.exam import exam_of
 from raysafe.evaluation.roles import HARMFUL, ROLES
 from raysafe.models.loading import HUB, check_model_folder
-from raysafe.ranking.dsir_library import library
 from raysafe.ranking.tables import Selection
 from raysafe.sandbox.world import World, write
 
@@ -56,8 +55,7 @@ def find_inputs(trial: TrialConfig, store: Store) -> TrialInputs:
     The sandbox's rows are written into the store on first use.
     """
     exam_of(trial.evaluation, {})
-    if trial.selector.scored_by == "texts":
-        library()
+    trial.selector.check()
     paths = _paths(trial, store)
     harmful_path = str(Path(trial.data.align_harmful).absolute()) if trial.data.align_harmful else None
     inputs = TrialInputs(

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from raysafe.data.references import Alignment, ModelRef
-from raysafe.ranking.scoring import frozen_log_probs, frozen_policy
+from raysafe.ranking.pool import frozen_log_probs, frozen_policy
 from raysafe.training.workplace import Workplace
 
 

@@ -4,13 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-
 from raysafe.artifacts import write_json
-from raysafe.data.tokens import encode_examples
-from raysafe.errors import StageError
-from raysafe.ranking.diagnosis import DIAGNOSTICS, diagnose, groups_of
-from raysafe.ranking.scoring import SCORERS, Pool, RankInputs
+from raysafe.ranking.diagnosis import DIAGNOSIS_FILE, diagnose, groups_of
+from raysafe.ranking.pool import RankInputs, RowPool
 from raysafe.ranking.tables import Ranking
 from raysafe.training.workplace import Workplace
 
@@ -25,6 +21,7 @@ class RankResult:
     unsafe_share: Mapping[str, float | None]
     planted: int
     planted_recall: Mapping[str, float | None]
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -38,19 +35,14 @@ class RankStage(RankInputs):
 
     def run(self, place: Workplace) -> RankResult:
         """Score, rank and diagnose."""
-        rows, chat = self.finetune.ranked(), self.model.chat()
-        kept, dropped = encode_examples(rows, chat, self.max_length)
-        if not kept:
-            raise StageError(f"{self.finetune.path}: no row is usable: {dropped[0].reason}.")
-        labels = [None if row.planted else row.unsafe for row in rows]  # planted rows count in no AUC of D's, nor an epoch's
-        unsafe_N = None if None in labels else torch.tensor(labels, dtype=torch.bool)
-        scores_N, left_out = SCORERS[self.selector.scored_by](self, Pool(rows, kept, unsafe_N, chat), place)
-        reasons = {row.index: row.reason for row in dropped} | left_out
-        ranking = Ranking.of(rows, scores_N.tolist(), reasons)
-        diagnosis = diagnose(ranking, groups_of(rows))
+        pool = RowPool.of(self, place)
+        scores = self.selector.rank(pool)
+        reasons = {row.index: row.reason for row in pool.dropped} | dict(scores.left_out)
+        ranking = Ranking.of(pool.rows, scores.scores_N.tolist(), reasons, scores.warnings)
+        diagnosis = diagnose(ranking, groups_of(pool.rows))
         if place.context.rank == 0:
             ranking.save(place.folder / "ranking.parquet")
-            write_json(place.folder / DIAGNOSTICS, diagnosis)
+            write_json(place.folder / DIAGNOSIS_FILE, diagnosis)
         return RankResult(
             diagnosis.rows,
             sum(diagnosis.dropped.values()),
@@ -58,4 +50,5 @@ class RankStage(RankInputs):
             diagnosis.unsafe_share,
             diagnosis.planted,
             diagnosis.planted_recall,
+            diagnosis.warnings,
         )

@@ -14,8 +14,7 @@ from rich.table import Table
 from raysafe.artifacts import Artifact, Store
 from raysafe.config.trials import SweepConfig, TrialConfig
 from raysafe.data.references import DataRef, ModelRef
-from raysafe.selection import Seal, kept_count
-from raysafe.selection.base import READS_MODEL
+from raysafe.selection import kept_count
 from raysafe.stages.base import R, Stage
 from raysafe.stages.evaluate import EvaluateStage
 from raysafe.stages.inputs import TrialInputs, find_inputs
@@ -92,14 +91,14 @@ def _cost(stage: Stage[Any], inputs: TrialInputs) -> tuple[int, int, float]:
 
 def _rank_cost(stage: RankStage, inputs: TrialInputs) -> tuple[int, int, float]:
     finetune = size_of(inputs.finetune)
-    if isinstance(stage.selector, Seal):
+    if (learned := stage.selector.learned) is not None:
         assert inputs.safe is not None
-        seal = stage.selector
-        steps = seal.epochs * math.ceil(finetune.rows / seal.batch_size)
-        passes = seal.epochs * (2 if seal.algorithm == 1 else 1)  # theta^ sees D as well
-        safe = steps * seal.safe_batch_size
+        seen = Counter(stream for streams in learned.models().values() for stream in streams)
+        steps = learned.epochs * math.ceil(finetune.rows / learned.batch_size)
+        passes = learned.epochs * seen["finetune"]
+        safe = steps * learned.safe_batch_size * seen["safe"]
         return steps, passes * finetune.rows + safe, passes * finetune.tokens + safe * size_of(inputs.safe).mean
-    if stage.selector.scored_by in READS_MODEL:
+    if "model" in stage.selector.reads:
         return 0, finetune.rows, finetune.tokens * FORWARD
     return 0, 0, 0.0
 

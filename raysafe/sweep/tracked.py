@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 
 from raysafe.artifacts import Store, plain, write_text
-from raysafe.ranking.diagnosis import DIAGNOSTICS, Diagnosis
+from raysafe.ranking.diagnosis import DIAGNOSIS_FILE, Diagnosis
 from raysafe.report.rankings import FOLDER as RANKINGS
 from raysafe.report.rankings import dotted
 from raysafe.report.summary import SUMMARY
@@ -122,10 +122,10 @@ class TrackedRuns:
     def _end_stage(self, job: str, label: str) -> None:
         artifact = self.store.by_id(job)
         folder = artifact.folder
-        if (folder / DIAGNOSTICS).exists():  # at the last step, where a trained selector has its last row
+        if (folder / DIAGNOSIS_FILE).exists():  # at the last step, where a trained selector has its last row
             step = max((step for step, _ in History.of(artifact)), default=0)
-            self.tracker.log(self._stage(job, label), step, Diagnosis.load(folder / DIAGNOSTICS).metrics())
-        for name in ("manifest.json", "ranking.parquet", DIAGNOSTICS, "scores.json"):
+            self.tracker.log(self._stage(job, label), step, Diagnosis.load(folder / DIAGNOSIS_FILE).metrics())
+        for name in ("manifest.json", "ranking.parquet", DIAGNOSIS_FILE, "scores.json"):
             if (folder / name).exists():
                 self.tracker.artifact(self._stage(job, label), folder / name)
         self.tracker.end(self._stage(job, label), "FINISHED")

@@ -9,7 +9,7 @@ import torch
 from raysafe.artifacts import write_json
 from raysafe.config.sections import DataSettings
 from raysafe.errors import DataError
-from raysafe.ranking.diagnosis import MOST_GROUPS, REST, Diagnosis, Scored, diagnose, groups_of
+from raysafe.ranking.diagnosis import MOST_GROUPS, REST, Diagnosis, RankingTensors, diagnose, groups_of
 from raysafe.ranking.tables import PLANTED, Ranking, Selection, keep_top
 
 OWN = [tiny.example(i, response=f"answer {i}", unsafe=i in (1, 3)) for i in range(5)]
@@ -74,7 +74,7 @@ def test_a_ranking_is_diagnosed_by_hand():
 @pytest.mark.parametrize("percent", [10, 40, 80, 100])
 def test_the_unsafe_share_is_the_selections(percent):
     whole = ranking(reasons={3: "too long"})
-    assert Scored.of(whole).unsafe_share(percent) == keep_top(whole, percent).unsafe_share
+    assert RankingTensors.of(whole).unsafe_share(percent) == keep_top(whole, percent).unsafe_share
 
 
 def test_without_labels_nothing_is_told_of_safety():

@@ -5,36 +5,36 @@ import tiny
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pools import Rows
 
-from raysafe.ranking.dsir_library import dsir_scores
 from raysafe.ranking.tables import Ranking, keep_top
 from raysafe.selection import SELECTORS, kept_count
-from raysafe.selection.seal import omega_start, omega_update
+from raysafe.selection.base import RowScores, Visit
 
 COUNT = 23
 ROWS = [tiny.example(place, f"word {place % 5} of {place}", f"answer {place % 3}") for place in range(COUNT)]
-SAFE = [tiny.example(place, "word 1 of", "answer 2") for place in range(3)]
 
 
-def losses(seed):
-    return 3 * torch.rand(COUNT, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+class Losses(Rows):
+    """Made-up losses, and a few steps on them."""
 
+    @property
+    def places_K(self):
+        return torch.arange(COUNT)
 
-def seal_scores(selector, seed):
-    """A few steps of omega on made-up losses."""
-    state = omega_start(selector.scores(COUNT, seed), selector.optimizer)
-    for step in range(4):
-        rows = torch.randperm(COUNT, generator=torch.Generator().manual_seed(seed + step))[:8]
-        state = omega_update(state, rows, losses(seed)[rows], selector.lr, selector.weights, selector.optimizer)
-    return state.omega_N
+    def texts(self):
+        return [f"word {place % 5} of {place} answer {place % 3}" for place in range(COUNT)]
 
+    def frozen_losses(self):
+        return 3 * torch.rand(COUNT, generator=torch.Generator().manual_seed(self.seed), dtype=torch.float64)
 
-SCORES = {
-    "training": seal_scores,
-    "frozen loss": lambda selector, seed: -losses(seed),
-    "texts": lambda selector, seed: dsir_scores(ROWS, SAFE, selector, seed)[0],
-    "itself": lambda selector, seed: selector.scores(COUNT, seed),
-}
+    def learn(self, selector):
+        state = selector.start(COUNT, self.seed)
+        for step in range(4):
+            rows = torch.randperm(COUNT, generator=torch.Generator().manual_seed(self.seed + step))[:8]
+            losses = dict.fromkeys(selector.models(), self.frozen_losses()[rows])
+            state = selector.updated(state, Visit(rows, losses, selector.weights_of(state)))
+        return RowScores(selector.scores_of(state))
 
 
 @pytest.mark.parametrize("name", SELECTORS)
@@ -45,8 +45,7 @@ SCORES = {
     dropped=st.sets(st.integers(0, COUNT - 1), max_size=4),
 )
 def test_kept_sets_are_nested_and_of_the_right_size(name, seed, percents, dropped):
-    selector = SELECTORS[name]()
-    scores = SCORES[selector.scored_by](selector, seed)
+    scores = SELECTORS[name]().rank(Losses(COUNT, seed)).scores_N
     ranking = Ranking.of(ROWS, scores.tolist(), dict.fromkeys(dropped, "too long"))
     kept = [set(keep_top(ranking, percent).rows) for percent in sorted(percents)]
     assert all(small <= large for small, large in zip(kept, kept[1:], strict=False))

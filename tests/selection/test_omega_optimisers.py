@@ -28,17 +28,30 @@ def batch(step, rows=9):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_released_optimiser_is_pytorchs_adamw_on_the_whole_of_omega(kind):
+@pytest.mark.parametrize(("scale", "clipped"), [(1.0, False), (100.0, True)])
+def test_the_released_optimiser_is_pytorchs_clip_and_adamw_on_the_whole_of_omega(kind, scale, clipped):
+    """Losses of up to 3 give gradients of norm below 4, a hundred times as large ones of more than 10. Twenty steps of .01 on
+    float64 numbers of about 1, some ten roundings each: 200 * 1.1e-16 = 2e-14 and less than 1e-12."""
     leaf = torch.linspace(-1, 1, 9, dtype=torch.float64).requires_grad_()
     reference = torch.optim.AdamW([leaf], lr=0.01, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.0)
     state = omega_start(leaf.detach().clone(), "adamw_released")
     for step in range(20):
         rows, losses = batch(step)
         reference.zero_grad()
-        (losses * row_weights(leaf, kind)[rows]).mean().backward()
+        (scale * losses * row_weights(leaf, kind)[rows]).mean().backward()
+        norm = torch.nn.utils.clip_grad_norm_([leaf], 10.0)
+        assert (norm > 10) == clipped
         reference.step()
-        state = omega_update(state, rows, losses, 0.01, kind, "adamw_released")
+        state = omega_update(state, rows, scale * losses, 0.01, kind, "adamw_released")
         torch.testing.assert_close(state.omega_N, leaf.detach(), rtol=1e-12, atol=1e-12)
+
+
+def test_a_clipped_gradient_has_norm_10_and_plain_descent_clips_nothing():
+    """Sigmoid at 0, loss 80 on one of two rows alone: gradient 40, whose tenth is the first moment 4 unclipped and 1 clipped."""
+    start, rows, losses = torch.zeros(2, dtype=torch.float64), torch.tensor([0]), tensor([80.0])
+    assert omega_update(omega_start(start), rows, losses, 1.0, "sigmoid").omega_N[0] == -40
+    clipped = omega_update(omega_start(start, "adamw_released"), rows, losses, 1.0, "sigmoid", "adamw_released")
+    assert clipped.first_N[0].item() == pytest.approx(1.0, rel=1e-7)  # 10 / (40 + 1e-6)
 
 
 def test_the_first_adamw_step_is_the_step_size_against_the_gradients_sign():

@@ -9,8 +9,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pools import Rows
 
 from raysafe.selection import SELECTORS, Seal, Selector
+from raysafe.selection.base import Learned
+from raysafe.selection.loss import Loss
 from raysafe.selection.measures import auc
 from raysafe.selection.random import Random
 
@@ -37,39 +40,62 @@ def test_every_field_has_a_docstring(selector):
     assert {field.name for field in fields(selector)} <= documented
 
 
-@pytest.mark.parametrize("rows", [1, 7])
+@pytest.mark.parametrize("rows", [2, 7])
 def test_its_scores_are_one_finite_float64_a_row(selector, rows):
-    scores = selector.scores(rows, seed=3)
+    scores = selector.rank(Rows(rows, seed=3)).scores_N
     assert scores.shape == (rows,) and scores.dtype == torch.float64 and scores.isfinite().all()
 
 
-def test_its_scores_depend_on_the_seed_alone(selector):
+def test_its_scores_depend_on_the_pool_and_its_seed_alone(selector):
     state = torch.get_rng_state()
-    before = selector.scores(50, seed=1)
+    before = selector.rank(Rows(50, seed=1)).scores_N
     torch.rand(3)
-    assert torch.equal(before, selector.scores(50, seed=1))
+    assert torch.equal(before, selector.rank(Rows(50, seed=1)).scores_N)
     torch.set_rng_state(state)
+
+
+def test_it_leaves_the_global_generator_alone(selector):
+    state = torch.get_rng_state()
+    selector.rank(Rows(50))
+    assert torch.equal(state, torch.get_rng_state())
 
 
 def test_a_selector_that_keeps_all_prefers_no_row(selector):
     if selector.keeps_all:
-        assert selector.scores(9, seed=0).unique().numel() == 1
+        assert selector.rank(Rows(9)).scores_N.unique().numel() == 1
 
 
-def test_only_seal_is_trained_and_it_starts_with_equal_rows():
-    assert [name for name, kind in SELECTORS.items() if kind.scored_by == "training"] == ["seal"]
-    assert Seal().scores(5, seed=1).tolist() == [0.0] * 5
+class Reading(Rows):
+    """Notes what is asked of it."""
+
+    def __getattribute__(self, name):
+        part = {"safe_texts": {"safe"}, "frozen_losses": {"model"}, "learn": {"safe", "model"}}.get(name, set())
+        object.__getattribute__(self, "asked").update(part)
+        return object.__getattribute__(self, name)
+
+
+def test_it_reads_what_it_says_it_reads(selector):
+    pool = Reading(9)
+    object.__setattr__(pool, "asked", set())
+    selector.rank(pool)
+    assert object.__getattribute__(pool, "asked") == selector.reads
+
+
+def test_what_trains_says_so(selector):
+    assert (selector.learned is selector) == isinstance(selector, Learned) and (selector.learned or selector) is selector
+
+
+def test_seal_starts_with_equal_rows():
+    assert Seal().start(5, seed=1).omega_N.tolist() == [0.0] * 5
+
+
+def test_the_rows_of_smallest_frozen_loss_are_kept_first():
+    assert Loss().rank(Rows(4)).scores_N.tolist() == [-3, -2, -1, 0]
 
 
 def test_random_is_a_permutation_that_its_seed_decides():
-    first, other = Random().scores(50, seed=0), Random().scores(50, seed=1)
+    first, other = Random().rank(Rows(50)).scores_N, Random().rank(Rows(50, seed=1)).scores_N
     assert sorted(first.tolist()) == list(range(50)) and not torch.equal(first, other)
-
-
-def test_random_leaves_the_global_generator_alone():
-    state = torch.get_rng_state()
-    Random().scores(50, seed=0)
-    assert torch.equal(state, torch.get_rng_state())
 
 
 @settings(max_examples=100, deadline=None)

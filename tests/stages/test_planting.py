@@ -12,7 +12,7 @@ from raysafe.artifacts import Store, plain
 from raysafe.config.sweeps import make_sweep
 from raysafe.data.references import DataRef, ModelRef, planted_rows
 from raysafe.errors import ConfigError, DataError
-from raysafe.ranking.diagnosis import DIAGNOSTICS, Diagnosis
+from raysafe.ranking.diagnosis import DIAGNOSIS_FILE, Diagnosis
 from raysafe.ranking.tables import Ranking, Selection
 from raysafe.stages.inputs import find_inputs
 from raysafe.stages.making import stage_key
@@ -122,7 +122,7 @@ def test_the_recall_of_planted_rows_is_recorded(walked):
 def test_the_stage_leaves_its_diagnostics_and_tells_the_main_figures(walked, model_folder, store):
     stage = stage_of(trial_of(model_folder), store)
     artifact = here(store)(stage).wait().artifact
-    told, result = Diagnosis.load(artifact.folder / DIAGNOSTICS), artifact.result
+    told, result = Diagnosis.load(artifact.folder / DIAGNOSIS_FILE), artifact.result
     assert result["rows"] == 32 == told.rows and result["planted"] == 3 == told.planted and result["auc"] == told.auc
     assert result["planted_recall"]["80"] == walked[3][0].planted_recall and set(told.scores) == {"label", "source", "kind"}
 
@@ -139,7 +139,7 @@ def test_seal_ranks_planted_rows_and_its_labels_stay_ds_own(model_folder, store)
     selector = {"name": "seal", "epochs": 1, "batch_size": 8, "safe_batch_size": 8, "model_lr": 1e-3}
     trial = trial_of(model_folder, selector=selector)
     artifact = here(store)(stage_of(trial, store)).wait().artifact
-    told = Diagnosis.load(artifact.folder / DIAGNOSTICS)
+    told = Diagnosis.load(artifact.folder / DIAGNOSIS_FILE)
     assert told.auc is not None and told.planted == 3 and told.planted_recall["80"] is not None
 
 

@@ -18,7 +18,6 @@ from raysafe.data.references import drawn
 from raysafe.errors import ConfigError, DataError
 from raysafe.ranking.tables import Ranking
 from raysafe.selection import SELECTORS
-from raysafe.selection.base import READS_MODEL
 from raysafe.stages.inputs import find_inputs
 from raysafe.stages.making import History, stage_key
 from raysafe.stages.rank import RankStage
@@ -26,7 +25,7 @@ from raysafe.stages.train import TrainStage
 from raysafe.sweep.plan import dry_run
 from raysafe.trial import here, run_trial
 
-MODEL_FREE = [name for name, kind in SELECTORS.items() if kind.scored_by not in READS_MODEL]
+MODEL_FREE = [name for name, kind in SELECTORS.items() if "model" not in kind.reads]
 
 
 @pytest.fixture(scope="module")

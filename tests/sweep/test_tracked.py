@@ -7,7 +7,7 @@ import tiny
 
 from raysafe.artifacts import Store, write_json
 from raysafe.cluster.record import Recorder
-from raysafe.ranking.diagnosis import DIAGNOSTICS, diagnose
+from raysafe.ranking.diagnosis import DIAGNOSIS_FILE, diagnose
 from raysafe.ranking.tables import Ranking
 from raysafe.sweep.desk import Event, JobState
 from raysafe.sweep.tracked import TrackedRuns
@@ -21,7 +21,7 @@ def ended_stage(tmp_path, history):
     """Runs whose only shared stage, a ranking, has ended."""
     store = Store(tmp_path)
     with store.making("rank", "key", {}) as (folder, _):
-        write_json(folder / DIAGNOSTICS, diagnose(Ranking.of(ROWS, list(range(10)), {})))
+        write_json(folder / DIAGNOSIS_FILE, diagnose(Ranking.of(ROWS, list(range(10)), {})))
         write_json(folder / "history.json", history)
     runs = TrackedRuns(MemoryTracker(), store)
     runs.stage_event(Event("rank-key", "rank", True, (), JobState.DONE))
@@ -32,7 +32,7 @@ def test_a_rankings_figures_are_metrics_of_its_stage_at_its_last_step(tmp_path):
     runs = ended_stage(tmp_path, [{"step": 25, "metrics": {}}, {"step": 50, "metrics": {}}])
     (run,) = runs.tracker.runs.values()
     assert ("selector/auc", 50, 1.0) in run.metrics and ("selector/unsafe_share_80", 50, 0.0) in run.metrics
-    assert run.artifacts == ["manifest.json", DIAGNOSTICS] and run.status == "FINISHED"
+    assert run.artifacts == ["manifest.json", DIAGNOSIS_FILE] and run.status == "FINISHED"
 
 
 def test_a_ranking_that_reported_nothing_has_its_figures_at_step_0(tmp_path):

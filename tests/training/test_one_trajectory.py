@@ -14,7 +14,7 @@ from raysafe.config.sections import TrainingSettings
 from raysafe.context import local_context
 from raysafe.data.tokens import TokenRow
 from raysafe.objectives import OBJECTIVES
-from raysafe.ranking.seal_loop import SelectorData, engine_settings, rank_rows
+from raysafe.ranking.learning import SelectorData, SelectorRun, engine_settings, learned_state, open_learners
 from raysafe.selection.seal import Seal
 from raysafe.training.engine import PlainEngine
 from raysafe.training.loop import train
@@ -110,11 +110,13 @@ def test_a_stored_reference_is_a_live_one(name, straight):
 
 def ranked(dtype=torch.float64, **change):
     safe = tiny.token_rows(9, seed=4)
-    seal = Seal(gamma=0.2, lr=2.0, model_lr=LR, epochs=2, batch_size=6, safe_batch_size=6, **change.pop("seal", {}))
+    seal = Seal(gamma=0.2, lr=1 / 3, model_lr=LR, epochs=2, batch_size=6, safe_batch_size=6, **change.pop("seal", {}))
     told = []
     settings = engine_settings(seal, TrainingSettings(**change))
     rows = SelectorData(pairs(13)["safe"], safe, 13, None)
-    omega = rank_rows(DTYPES[dtype], seal, rows, settings, 0, local_context(lambda step, row: told.append(row)))
+    context = local_context(lambda step, row: told.append(row))
+    with open_learners(seal, PlainEngine, DTYPES[dtype], settings, context.device) as learners:
+        omega = learned_state(learners, SelectorRun(seal, rows, 0), context).omega_N
     return omega, [row[key] for row in told for key in sorted(row) if key.endswith("loss")]
 
 
@@ -122,10 +124,10 @@ WAYS = [name for name in VARIANTS if name != "split"]
 
 
 def assert_same_ranking(one, other, dtype):
-    """Losses as in `tolerance`. A row of D is visited twice; a visit moves it by (lr / B) w_j l_j, B 6, lr 2, w at most N = 13, l
+    """Losses as in `tolerance`. A row of D is visited twice; a visit moves it by lr w_j l_j, lr 1/3, w at most N = 13, l
     with Algorithm 1 the difference of two losses."""
     assert other[1] == pytest.approx(one[1], rel=0, abs=tolerance(dtype))
-    assert other[0].tolist() == pytest.approx(one[0].tolist(), rel=0, abs=2 * (2 / 6) * 13 * 2 * tolerance(dtype))
+    assert other[0].tolist() == pytest.approx(one[0].tolist(), rel=0, abs=2 * (1 / 3) * 13 * 2 * tolerance(dtype))
 
 
 @pytest.mark.parametrize("variant", WAYS)

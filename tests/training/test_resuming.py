@@ -12,7 +12,7 @@ from tolerances import TINY, likely
 from raysafe.config.sections import TrainingSettings
 from raysafe.context import Context, local_context
 from raysafe.objectives.door import Door
-from raysafe.ranking.seal_loop import SelectorData, engine_settings, rank_rows
+from raysafe.ranking.learning import SelectorData, SelectorRun, engine_settings, learned_state, open_learners
 from raysafe.selection.seal import Seal
 from raysafe.training.engine import DeepSpeedEngine, PlainEngine
 from raysafe.training.loop import train
@@ -71,16 +71,17 @@ def ranked(seal, folder, cut=None, make_engine=PlainEngine, training=None):
     """omega after the last epoch, and the scores reported on the way."""
     rows = SelectorData(pairs(13)["safe"], tiny.token_rows(9, seed=4), 13, None)
     settings = engine_settings(seal, training or TrainingSettings())
-    base = replace(local_context(), make_engine=make_engine)
+    base = local_context()
     for context in ([] if cut is None else [Cut(base, cut)]) + [base]:
         try:
-            omega = rank_rows(tiny.llama, seal, rows, settings, 5, context, folder)
+            with open_learners(seal, make_engine, tiny.llama, settings, base.device) as learners:
+                omega = learned_state(learners, SelectorRun(seal, rows, 5), context, folder).omega_N
         except PowerCut:
             continue
     return omega
 
 
-SEAL = Seal(gamma=0.0, schedule="linear", increment=0.2, lr=2.0, model_lr=3e-3, epochs=3, batch_size=6, safe_batch_size=4)
+SEAL = Seal(gamma=0.0, schedule="linear", increment=0.2, lr=1 / 3, model_lr=3e-3, epochs=3, batch_size=6, safe_batch_size=4)
 KINDS = [
     {},
     {"weights": "sigmoid"},

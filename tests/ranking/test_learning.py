@@ -1,4 +1,4 @@
-"""SEAL's loop on the in-memory engine, on planted data: safe rows share a pattern, unsafe ones are noise."""
+"""The loop of selectors that train, by SEAL in memory on planted data: safe rows share a pattern, unsafe ones are noise."""
 
 import copy
 from dataclasses import replace
@@ -11,20 +11,21 @@ from raysafe.config.sections import TrainingSettings
 from raysafe.context import local_context
 from raysafe.data.tokens import TokenRow
 from raysafe.errors import NotFiniteError
-from raysafe.ranking.seal_loop import (
+from raysafe.ranking.learning import (
     Learners,
     SelectorData,
-    SelectorPlan,
+    SelectorRun,
+    SelectorStep,
     engine_settings,
-    rank_rows,
+    learned_state,
+    open_learners,
     selector_step,
-    steps_per_epoch,
 )
 from raysafe.selection.measures import auc
-from raysafe.selection.seal import Seal, omega_start
+from raysafe.selection.seal import Seal, omega_start, row_weights
 from raysafe.training.engine import PlainEngine
 
-SEAL = Seal(gamma=0.1, lr=20.0, model_lr=1e-2, epochs=3, batch_size=4, safe_batch_size=4)
+SEAL = Seal(gamma=0.1, lr=5.0, model_lr=1e-2, epochs=3, batch_size=4, safe_batch_size=4)
 
 
 def row(index, pattern):
@@ -51,25 +52,30 @@ def rank(seal, data=None, state=None, report=None, model=None):
 
     models = [model or tiny.llama(), tiny.llama()]
     settings = engine_settings(seal, TrainingSettings())
-    omega = rank_rows(iter(models).__next__, seal, data or planted(), settings, 0, local_context(keep), state)
-    return omega, told, models[0].state_dict()
+    run = SelectorRun(seal, data or planted(), 0)
+    with open_learners(seal, PlainEngine, iter(models).__next__, settings, "cpu") as learners:
+        learned = learned_state(learners, run, local_context(keep), state)
+    return learned.omega_N, told, models[0].state_dict()
+
+
+def kept(data):
+    return [row.index for row in data.finetune]
 
 
 @pytest.mark.parametrize("weights", ["softmax", "sigmoid"])
 def test_planted_unsafe_rows_sink(weights):
     """All rows start equal, AUC 0.5; after training nearly every safe row stands above nearly every unsafe one."""
-    omega, told, _ = rank(replace(SEAL, weights=weights, lr=1.0))
+    omega, told, _ = rank(replace(SEAL, weights=weights, lr=0.25))
     assert told[-1]["selector/auc"] > 0.9
     data = planted()
-    places = [row.index for row in data.finetune]
-    assert told[-1]["selector/auc"] == auc(omega[places], data.unsafe_N[places])
+    assert told[-1]["selector/auc"] == auc(omega, data.unsafe_N[kept(data)])
 
 
-def test_rows_that_were_dropped_are_indexed_round():
-    """With sigmoid weights a row moves only when it is visited: exactly the rows that are there, at their own index."""
+def test_rows_that_were_dropped_have_no_omega():
+    """With sigmoid weights a row moves only when it is visited: each of the 14 rows that are there, once an epoch."""
     omega, _, _ = rank(replace(SEAL, weights="sigmoid", epochs=1))
-    assert (omega != 0).nonzero().flatten().tolist() == [i for i in range(16) if i not in (0, 5)]
-    assert omega.shape == (16,) and omega.dtype == torch.float64
+    assert omega.shape == (14,) and omega.dtype == torch.float64 and (omega != 0).all()
+    assert planted().places_K.tolist() == [i for i in range(16) if i not in (0, 5)]
 
 
 def test_an_epoch_reports_losses_gamma_and_auc():
@@ -77,6 +83,15 @@ def test_an_epoch_reports_losses_gamma_and_auc():
     assert [row["step"] for row in told] == [4, 8, 12] and [row["epoch"] for row in told] == [1, 2, 3]
     assert [row["selector/gamma"] for row in told] == pytest.approx([0.0, 0.03, 0.06])
     assert told[-1]["selector/safe_loss"] < told[0]["selector/safe_loss"] and told[0]["selector/finetune_loss"] > 0
+
+
+def test_an_epoch_reports_the_spread_of_the_weights():
+    """Of the 14 rows that learn; softmax weights have the mean 1, so that their variance is the mean square minus 1."""
+    omega, told, _ = rank(SEAL)
+    weights = row_weights(omega, "softmax")
+    assert told[-1]["selector/weight_min"] == weights.min() and told[-1]["selector/weight_max"] == weights.max()
+    assert told[-1]["selector/weight_std"] == pytest.approx(float(weights.square().mean() - 1) ** 0.5)
+    assert told[0]["selector/weight_std"] > 0
 
 
 def test_without_labels_there_is_no_auc():
@@ -115,7 +130,7 @@ def test_rows_that_were_dropped_change_nothing(weights):
     seal, data = replace(SEAL, weights=weights), planted()
     alone = replace(data, finetune=[replace(row, index=i) for i, row in enumerate(data.finetune)], total=14, unsafe_N=None)
     (omega, _, theta), (expected, _, same_theta) = rank(seal, data), rank(seal, alone)
-    assert omega[[row.index for row in data.finetune]].tolist() == expected.tolist() and omega[[0, 5]].tolist() == [0.0, 0.0]
+    assert omega.tolist() == expected.tolist()
     assert all(torch.equal(value, same_theta[name]) for name, value in theta.items())
 
 
@@ -126,8 +141,9 @@ def test_theta_meets_every_row_with_its_own_weight(silenced, moved):
     for data in (planted(), other_finetune()):
         omega = torch.zeros(14, dtype=torch.float64).index_fill_(0, torch.tensor([silenced]), -60.0)
         engine = PlainEngine(tiny.llama, TrainingSettings(batch_size=1, lr=1e-2, clip=0.0))
-        seal = replace(SEAL, weights="sigmoid", batch_size=1, safe_batch_size=1)
-        selector_step(Learners(engine), seal, data, omega_start(omega), SelectorPlan(0, [4], [0], 0.5), local_context())
+        seal = replace(SEAL, gamma=0.5, weights="sigmoid", batch_size=1, safe_batch_size=1)
+        run, step = SelectorRun(seal, data, 0), SelectorStep(0, 0, [4], [0])
+        selector_step(Learners({"theta": engine}), run, omega_start(omega), step, local_context())
         thetas.append(torch.cat([value.flatten() for value in engine.full_state().values()]))
     assert torch.allclose(*thetas, rtol=0, atol=1e-6) != moved
 
@@ -150,13 +166,22 @@ def test_batch_and_accumulation_make_one_trajectory():
 
 
 def test_the_first_step_is_the_formulas():
-    """One step over all of D: w = 1 for every row, so omega = -lr (l_j / B - mean pull) with l of the untrained model."""
+    """One step over all of D: w = 1 for every row, so that the 4 visits leave -lr (l_j - mean l), l of the untrained model."""
     data = replace(planted(), finetune=[row(i, i % 2 == 0) for i in range(4)], total=4, unsafe_N=None)
     seal = replace(SEAL, epochs=1, lr=1.0)
     omega, _, _ = rank(seal, data)
     values = tiny.log_probs(tiny.llama(), data.finetune)
     losses = torch.stack([-value.double().mean() for value in values])
-    torch.testing.assert_close(omega, -(losses - losses.mean()) / 4, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(omega, -(losses - losses.mean()), rtol=1e-5, atol=1e-6)
+
+
+def test_a_visit_moves_a_row_alike_in_a_last_smaller_batch():
+    """5 rows in batches of 4, sigmoid, at which rows don't touch each other: each is visited once and falls by lr l / 2, also
+    the one that is alone in its step. Theta stands still (float32 losses of one model, padded in other company: 1e-5)."""
+    data = replace(planted(), finetune=[row(i, i % 2 == 0) for i in range(5)], total=5, unsafe_N=None)
+    omega, _, _ = rank(replace(SEAL, weights="sigmoid", epochs=1, lr=0.5, model_lr=1e-30), data)
+    losses = torch.stack([-value.double().mean() for value in tiny.log_probs(tiny.llama(), data.finetune)])
+    torch.testing.assert_close(omega, -0.5 * losses / 2, rtol=1e-5, atol=1e-6)
 
 
 def test_a_resumed_ranking_is_the_straight_one(tmp_path):
@@ -175,7 +200,7 @@ def test_a_resumed_ranking_is_the_straight_one(tmp_path):
 
 
 def test_a_pass_is_over_all_of_d():
-    assert steps_per_epoch(SEAL, planted()) == 4 and steps_per_epoch(SEAL, planted(count=12)) == 3
+    assert [SelectorRun(SEAL, planted(count), 0).steps_per_epoch for count in (14, 12)] == [4, 3]
 
 
 def test_a_loss_that_is_not_finite_stops_the_run():
