@@ -12,7 +12,7 @@ from raysafe.selection.seal import Seal
 POLICY_SEED, PROXY_SEED, REFERENCE_SEED = 0, 1, 2
 """Three different random models, so that a wrong use of one shows in the loss."""
 SETTINGS = TrainingSettings(batch_size=2, lr=1e-5, clip=1.0, weight_decay=0.0)
-SEAL = Seal(gamma=0.1, batch_size=4, safe_batch_size=4, model_lr=1e-5, lr=5e-3)
+SEAL = Seal(gamma=0.1, batch_size=4, safe_batch_size=4, model_lr=1e-5)
 
 
 @dataclass(frozen=True)

@@ -111,7 +111,7 @@ class PublishedSeal:
         self.omega = torch.nn.Parameter(torch.zeros(len(work.finetune), dtype=torch.float64))
         parameters = self.model.parameters()
         self.optimizer = torch.optim.AdamW(parameters, lr=SEAL.model_lr, betas=(0.9, 0.95), weight_decay=SETTINGS.weight_decay)
-        self.omega_optimizer = torch.optim.SGD([self.omega], lr=SEAL.lr)
+        self.omega_optimizer = torch.optim.SGD([self.omega], lr=SEAL.step_size(SEAL.batch_size))
 
     def step(self, number: int) -> float:
         """Train on the rows of step `number`; returns (1 - gamma) mean loss of the safe rows + gamma mean loss of D's."""

@@ -42,7 +42,7 @@ def test_the_papers_settings_are_the_defaults_for_a_model_of_ones_own():
     config = trial("model: {path: some/model}\ndata: {finetune: d, safe: s, align: a}\nevaluation: {harmful: h}")
     assert isinstance(config.objective, WDoor) and config.objective.tau == 5.0
     assert (config.training.epochs, config.training.batch_size, config.training.lr) == (10, 2, 1e-5)
-    assert (config.selector.lr, config.selector.batch_size, config.selector.model_lr) == (5e-3, 64, 1e-5)
+    assert (config.selector.epochs, config.selector.batch_size, config.selector.model_lr) == (3, 64, 1e-5)
     assert config.percent == 80 and config.data.max_length == 512 and config.data.prefix.max_tokens == 100
 
 
