@@ -35,6 +35,8 @@ def likely(operations, dtype=torch.float64):
 FORMULA = worst(90)
 """A formula of a few labels: 1e-14. None here has more than 30 operations in a row, some of them exp or log of arguments up to
 10, whose own error comes out multiplied by the argument."""
+CHAIN = worst(9000)
+"""Ten steps or rows of a hundred operations one after another, with terms up to ten times the result: 1e-12."""
 
 
 def network(layers, width, inner, positions, vocabulary):
@@ -53,8 +55,8 @@ def after_adam(steps, lr, gradient_norm, operations, dtype):
     """How far a loss is moved by the roundings of so many AdamW steps before it.
 
     A gradient g_i that is off by d moves AdamW's step, lr g_i / |g_i| at first, by lr d / |g_i| (or turns it round, by 2 lr,
-    where |g_i| < d), and the loss by |g_i| times that: lr d whatever the element. With d = r |g| / sqrt(P) and independent signs, the P
-    elements come to lr r |g|_2 a step, r the relative error of a gradient.
+    where |g_i| < d), and the loss by |g_i| times that: lr d whatever the element. With d = r |g| / sqrt(P), independent signs and
+    r the relative error of a gradient, the P elements come to lr r |g|_2 a step.
     """
     return steps * lr * gradient_norm * likely(BACKWARD * operations, dtype)
 

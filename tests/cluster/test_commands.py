@@ -10,6 +10,7 @@ import pandas as pd
 import psutil
 import pytest
 import yaml
+from processes import listening
 from small import small_trial
 
 from raysafe.cli import main
@@ -53,7 +54,7 @@ def test_an_evaluation_scores_a_folder_against_the_base(ray_here, file, storage,
 def sweep_process(file, storage, *more):
     command = [sys.executable, "-m", "raysafe.cli", "sweep", file, "--storage", str(storage), *more]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", "RAY_ADDRESS": ""}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+    return subprocess.Popen(listening(command), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
 
 
 def test_ctrl_c_ends_with_130_and_resume_goes_on(file, tmp_path):

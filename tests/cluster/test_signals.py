@@ -9,13 +9,8 @@ import sys
 import psutil
 import pytest
 import yaml
+from processes import listening
 from small import small_trial
-
-
-def default_signals():
-    """A background job of a shell starts with Ctrl-C ignored; the process under test shall not inherit that."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.fixture
@@ -32,7 +27,7 @@ def sweep_process(random_model, tmp_path):
         command = [sys.executable, *options, "-m", "raysafe.cli", "sweep", str(file), "--storage", str(tmp_path / "runs")]
         environment = {**os.environ, "PYTHONUNBUFFERED": "1", "RAY_ADDRESS": ""}
         pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-        processes.append(subprocess.Popen(command, env=environment, preexec_fn=default_signals, **pipe))
+        processes.append(subprocess.Popen(listening(command), env=environment, **pipe))
         return processes[0]
 
     yield start

@@ -8,6 +8,7 @@ import math
 
 import pytest
 import torch
+from tolerances import FORMULA
 
 from raysafe.objectives import StreamLogProbs
 from raysafe.objectives.door import Door
@@ -74,23 +75,23 @@ def test_gradient_ascent_is_the_log_likelihood_of_the_harmful_answer():
 def test_npo_with_a_log_ratio_of_minus_one():
     """-(2/b) log s(-b (-1)) = -4 log s(0.5); d/d(log pi) = 2 s(b r) = 2 s(-0.5) at every token."""
     rows = streams()
-    assert align(Npo(beta=0.5), rows) == pytest.approx(-4 * math.log(sigmoid(0.5)), rel=1e-14)
-    assert grad(rows, "harmful") == pytest.approx([2 * sigmoid(-0.5)] * 2, rel=1e-14)
+    assert align(Npo(beta=0.5), rows) == pytest.approx(-4 * math.log(sigmoid(0.5)), rel=FORMULA)
+    assert grad(rows, "harmful") == pytest.approx([2 * sigmoid(-0.5)] * 2, rel=FORMULA)
 
 
 def test_dpo_with_a_margin_of_one_half():
     """margin = -0.5 - (-1) = 0.5; -4 log s(0.25); d/d(safe) = -2 s(-b margin) = -2 s(-0.25), d/d(harmful) the opposite."""
     rows = streams()
-    assert align(Dpo(beta=0.5), rows) == pytest.approx(-4 * math.log(sigmoid(0.25)), rel=1e-14)
-    assert grad(rows, "safe") == pytest.approx([-2 * sigmoid(-0.25)] * 2, rel=1e-14)
-    assert grad(rows, "harmful") == pytest.approx([2 * sigmoid(-0.25)] * 2, rel=1e-14)
+    assert align(Dpo(beta=0.5), rows) == pytest.approx(-4 * math.log(sigmoid(0.25)), rel=FORMULA)
+    assert grad(rows, "safe") == pytest.approx([-2 * sigmoid(-0.25)] * 2, rel=FORMULA)
+    assert grad(rows, "harmful") == pytest.approx([2 * sigmoid(-0.25)] * 2, rel=FORMULA)
 
 
 def test_door_is_refusal_plus_npo():
     rows = streams()
-    assert align(Door(beta=0.5), rows) == pytest.approx(3.0 - 4 * math.log(sigmoid(0.5)), rel=1e-14)
+    assert align(Door(beta=0.5), rows) == pytest.approx(3.0 - 4 * math.log(sigmoid(0.5)), rel=FORMULA)
     assert grad(rows, "safe") == [-1.0, -1.0]
-    assert grad(rows, "harmful") == pytest.approx([2 * sigmoid(-0.5)] * 2, rel=1e-14)
+    assert grad(rows, "harmful") == pytest.approx([2 * sigmoid(-0.5)] * 2, rel=FORMULA)
 
 
 def test_wdoor_weighs_refusal_tokens_and_unlearns_token_by_token():
@@ -99,9 +100,9 @@ def test_wdoor_weighs_refusal_tokens_and_unlearns_token_by_token():
     rows = streams()
     first, second = math.exp(0.5), math.exp(-0.5)
     unlearning = -4 * (math.log(sigmoid(-0.5)) + math.log(sigmoid(1.0)))
-    assert align(WDoor(beta=0.5, tau=2.0), rows) == pytest.approx(first + 2 * second + unlearning, rel=1e-14)
-    assert grad(rows, "safe") == pytest.approx([-first, -second], rel=1e-14)
-    assert grad(rows, "harmful") == pytest.approx([2 * sigmoid(0.5), 2 * sigmoid(-1.0)], rel=1e-14)
+    assert align(WDoor(beta=0.5, tau=2.0), rows) == pytest.approx(first + 2 * second + unlearning, rel=FORMULA)
+    assert grad(rows, "safe") == pytest.approx([-first, -second], rel=FORMULA)
+    assert grad(rows, "harmful") == pytest.approx([2 * sigmoid(0.5), 2 * sigmoid(-1.0)], rel=FORMULA)
 
 
 def test_wdoor_weights_are_exp_of_reward_over_tau_and_zero_outside_the_mask():
@@ -123,14 +124,14 @@ def test_token_weights_carry_no_gradient():
 def test_at_the_reference_npo_and_dpo_are_two_log_two_over_beta(beta):
     rows = {"retain": row([-0.5]), "safe": row([-1.0, -2.0], reference=[-1.0, -2.0]), "harmful": row([-3.0], reference=[-3.0])}
     for objective in (Npo(beta=beta), Dpo(beta=beta)):
-        assert objective(rows)["align"].item() == pytest.approx(2 * math.log(2) / beta, rel=1e-14)
+        assert objective(rows)["align"].item() == pytest.approx(2 * math.log(2) / beta, rel=FORMULA)
 
 
 def test_at_the_reference_wdoors_unlearning_counts_once_a_token():
     """No reward: b = 1, so refusal -(-1 - 2) = 3, and two harmful tokens give 2 * 2 log 2 / beta."""
     safe = row([-1.0, -2.0], reference=[-1.0, -2.0], proxy=[-1.0, -2.0])
     rows = {"retain": row([-0.5]), "safe": safe, "harmful": row([-3.0, -1.0], reference=[-3.0, -1.0])}
-    assert WDoor(beta=0.5)(rows)["align"].item() == pytest.approx(3.0 + 8 * math.log(2), rel=1e-14)
+    assert WDoor(beta=0.5)(rows)["align"].item() == pytest.approx(3.0 + 8 * math.log(2), rel=FORMULA)
 
 
 def test_the_papers_values_are_the_defaults():

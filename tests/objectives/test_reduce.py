@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tolerances import CHAIN
 
 from raysafe.objectives import batch_means, total_loss
 
@@ -37,8 +38,8 @@ def test_any_split_into_micro_batches_gives_the_same_loss_and_gradient(split):
     weights = [1.0] * len(values)
     whole, whole_grad = step(values, [len(values)], weights)
     parts, parts_grad = step(values, sizes, weights)
-    assert parts == pytest.approx(whole, rel=1e-12, abs=1e-12)
-    torch.testing.assert_close(parts_grad, whole_grad, rtol=1e-12, atol=1e-12)
+    assert parts == pytest.approx(whole, rel=CHAIN, abs=CHAIN)
+    torch.testing.assert_close(parts_grad, whole_grad, rtol=CHAIN, atol=CHAIN)
 
 
 def test_the_mean_is_over_the_steps_rows():

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from tolerances import FORMULA
 
 from raysafe.objectives import StreamLogProbs, batch_means, total_loss
 from raysafe.objectives.ga import Ga
@@ -41,15 +42,15 @@ def test_gradient_ascent_has_the_opposite_sign_on_the_harmful_answer_alone():
 @pytest.mark.parametrize(("objective", "name", "sign"), [(RefusalReleased(), "safe", 1), (GaReleased(), "harmful", -1)])
 def test_padding_to_512_leaves_511_positions_to_average_over(objective, name, sign):
     losses = objective(both(name, padded=511))
-    assert losses["align"].item() == pytest.approx(sign * 3 / 511, rel=1e-15)
-    assert losses["retain"].item() == pytest.approx(3 / 511, rel=1e-15)
+    assert losses["align"].item() == pytest.approx(sign * 3 / 511, rel=FORMULA)
+    assert losses["retain"].item() == pytest.approx(3 / 511, rel=FORMULA)
 
 
 @pytest.mark.parametrize(("released", "plain", "name"), [(RefusalReleased(), Refusal(), "safe"), (GaReleased(), Ga(), "harmful")])
 def test_they_are_the_papers_losses_divided_by_the_padding(released, plain, name):
     rows = both(name, padded=8)
     for term, loss in plain(rows).items():
-        torch.testing.assert_close(released(rows)[term], loss / 8, rtol=1e-15, atol=0)
+        torch.testing.assert_close(released(rows)[term], loss / 8, rtol=FORMULA, atol=0)
 
 
 def test_the_step_is_alpha_times_the_mean_over_every_position_of_the_batch():
@@ -60,7 +61,7 @@ def test_the_step_is_alpha_times_the_mean_over_every_position_of_the_batch():
     }
     ones = {"align": torch.ones(2), "retain": torch.ones(2)}
     means = batch_means(RefusalReleased()(rows), ones, {"align": 2, "retain": 2})
-    assert total_loss(means, 0.2).item() == pytest.approx(1.175, rel=1e-15)
+    assert total_loss(means, 0.2).item() == pytest.approx(1.175, rel=FORMULA)
 
 
 def test_prefixes_are_the_refusals_always_and_gradient_ascents_on_request():

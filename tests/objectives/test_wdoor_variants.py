@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from objective_cases import WDOORS
+from tolerances import CHAIN, FORMULA
 
 from raysafe.objectives import StreamLogProbs
 from raysafe.objectives.token_weights import TOKEN_WEIGHTS
@@ -47,26 +48,26 @@ def safe(reward, dtype=torch.float64):
 def test_weights_at_rewards_of_log_2_zero_and_minus_2_log_2(name, setting, weights):
     objective = WDoor(weights=name, **{TOKEN_WEIGHTS[name].setting: setting})
     (row,) = objective.token_weights(safe([LOG2, 0.0, -2 * LOG2])).tolist()
-    assert row == pytest.approx(weights, rel=1e-14)
+    assert row == pytest.approx(weights, rel=FORMULA)
 
 
 def test_the_released_weights_have_the_papers_weights_at_the_opposite_reward():
     reward = torch.linspace(-4, 4, 9, dtype=torch.float64)
     for name in ("exp", "sigmoid"):
         released, paper = TOKEN_WEIGHTS[f"{name}_released"].formula, TOKEN_WEIGHTS[name].formula
-        torch.testing.assert_close(released(reward, 3.0), paper(-reward, 3.0), rtol=1e-14, atol=0)
+        torch.testing.assert_close(released(reward, 3.0), paper(-reward, 3.0), rtol=FORMULA, atol=0)
 
 
 def test_sigmoid_weights_of_both_signs_add_up_to_one():
     reward = torch.linspace(-4, 4, 9, dtype=torch.float64)
     both = [TOKEN_WEIGHTS[name].formula(reward, 0.7) for name in ("sigmoid", "sigmoid_released")]
-    torch.testing.assert_close(sum(both), torch.ones(9, dtype=torch.float64), rtol=1e-14, atol=0)
+    torch.testing.assert_close(sum(both), torch.ones(9, dtype=torch.float64), rtol=FORMULA, atol=0)
 
 
 def test_the_released_sigmoid_keeps_its_digits_where_the_difference_is_zero():
     """1 - sigmoid(50) is exactly 0 in float64; the true value is exp(-50) / (1 + exp(-50))."""
     assert 1 - 1 / (1 + math.exp(-50)) == 0
-    assert TOKEN_WEIGHTS["sigmoid_released"].formula(tensor([50.0]), 1.0).item() == pytest.approx(math.exp(-50), rel=1e-12)
+    assert TOKEN_WEIGHTS["sigmoid_released"].formula(tensor([50.0]), 1.0).item() == pytest.approx(math.exp(-50), rel=CHAIN)
 
 
 @pytest.mark.parametrize("name", ["sigmoid", "sigmoid_released"])
@@ -106,7 +107,7 @@ def test_the_refusal_term_is_the_weighted_sum_and_its_gradient_the_weights(name)
     align = objective({"safe": stream, "harmful": bad, "retain": bad})["align"]
     align.sum().backward()
     weights = objective.token_weights(stream)
-    torch.testing.assert_close(align - objective.unlearning_term(bad), weights.sum(dim=-1), rtol=1e-14, atol=0)
+    torch.testing.assert_close(align - objective.unlearning_term(bad), weights.sum(dim=-1), rtol=FORMULA, atol=0)
     torch.testing.assert_close(stream.policy_BT.grad, -weights, rtol=0, atol=0)
 
 
@@ -120,17 +121,17 @@ def test_token_unlearning_by_hand():
     """Ratios log 2 and -log 2, beta 1: -2 [log s(-log 2) + log s(log 2)] = 2 log 3 + 2 log 3/2; the gradients are 2 s(log 2)
     and 2 s(-log 2)."""
     loss, gradient = unlearn(harmful([[LOG2 - 3, -LOG2 - 3]], [[-3, -3]]), unlearning="token", beta=1.0)
-    assert loss == pytest.approx([2 * math.log(9 / 2)], rel=1e-14)
-    assert gradient[0] == pytest.approx([4 / 3, 2 / 3], rel=1e-14)
+    assert loss == pytest.approx([2 * math.log(9 / 2)], rel=FORMULA)
+    assert gradient[0] == pytest.approx([4 / 3, 2 / 3], rel=FORMULA)
 
 
 def test_sequence_unlearning_by_hand():
     """The same ratios add up to 0, so 2 log 2 / beta with gradient 2 s(0) = 1 at both tokens; with 2 log 2 in place of log 2 the
     sum is log 2: -2 log s(-log 2) = 2 log 3, gradient 2 s(log 2) = 4/3."""
     loss, gradient = unlearn(harmful([[LOG2 - 3, -LOG2 - 3]], [[-3, -3]]), unlearning="sequence", beta=1.0)
-    assert loss == pytest.approx([2 * LOG2], rel=1e-14) and gradient[0] == pytest.approx([1, 1], rel=1e-14)
+    assert loss == pytest.approx([2 * LOG2], rel=FORMULA) and gradient[0] == pytest.approx([1, 1], rel=FORMULA)
     loss, gradient = unlearn(harmful([[2 * LOG2 - 3, -LOG2 - 3]], [[-3, -3]]), unlearning="sequence", beta=1.0)
-    assert loss == pytest.approx([2 * math.log(3)], rel=1e-14) and gradient[0] == pytest.approx([4 / 3] * 2, rel=1e-14)
+    assert loss == pytest.approx([2 * math.log(3)], rel=FORMULA) and gradient[0] == pytest.approx([4 / 3] * 2, rel=FORMULA)
 
 
 EIGHT_LOG_2 = [[-5 * LOG2, -3 * LOG2]]
@@ -140,40 +141,40 @@ EIGHT_LOG_2 = [[-5 * LOG2, -3 * LOG2]]
 def test_released_unlearning_by_hand_without_margin():
     """-4 log s(log 2) = 4 log 3/2; d/d(log pi_t) = (2 / len) s(-log 2) = 1/2 * 1/3."""
     loss, gradient = unlearn(harmful(EIGHT_LOG_2, lengths_B=tensor([4])), unlearning="released", margin=0.0)
-    assert loss == pytest.approx([4 * math.log(3 / 2)], rel=1e-14) and gradient[0] == pytest.approx([1 / 6] * 2, rel=1e-14)
+    assert loss == pytest.approx([4 * math.log(3 / 2)], rel=FORMULA) and gradient[0] == pytest.approx([1 / 6] * 2, rel=FORMULA)
 
 
 def test_released_unlearning_by_hand_with_a_margin():
     """Margin 2 log 2: -4 log s(log 2 - 2 log 2) = 4 log 3; d/d(log pi_t) = (2 / len) s(log 2) = 1/2 * 2/3."""
     loss, gradient = unlearn(harmful(EIGHT_LOG_2, lengths_B=tensor([4])), unlearning="released", margin=2 * LOG2)
-    assert loss == pytest.approx([4 * math.log(3)], rel=1e-14) and gradient[0] == pytest.approx([1 / 3] * 2, rel=1e-14)
+    assert loss == pytest.approx([4 * math.log(3)], rel=FORMULA) and gradient[0] == pytest.approx([1 / 3] * 2, rel=FORMULA)
 
 
 def test_released_unlearning_at_its_default_margin_of_one():
     """log pi / len = -4 / 4 at beta 0.5: -4 log s(0.5 - 1) = 4 log(1 + e^0.5)."""
     loss, _ = unlearn(harmful([[-4.0]], lengths_B=tensor([4])), unlearning="released")
-    assert loss == pytest.approx([4 * math.log(1 + math.exp(0.5))], rel=1e-14)
+    assert loss == pytest.approx([4 * math.log(1 + math.exp(0.5))], rel=FORMULA)
 
 
 @pytest.mark.parametrize("lengths", [torch.tensor([4, 8]), torch.tensor([4.0, 8.0]), tensor([4, 8])], ids=lambda t: str(t.dtype))
 def test_each_row_is_divided_by_its_own_length_whatever_its_type(lengths):
     """-8 log 2 over 4 and over 8 tokens: -beta m = log 2 and log 2 / 2; s(log sqrt 2) = sqrt 2 / (1 + sqrt 2)."""
     loss, _ = unlearn(harmful(EIGHT_LOG_2 * 2, lengths_B=lengths), unlearning="released", margin=0.0)
-    assert loss == pytest.approx([4 * math.log(3 / 2), 4 * math.log(1 + 1 / math.sqrt(2))], rel=1e-7)
+    assert loss == pytest.approx([4 * math.log(3 / 2), 4 * math.log(1 + 1 / math.sqrt(2))], rel=FORMULA)
 
 
 def test_released_sum_is_released_times_the_rows_so_that_its_mean_is_the_sum():
     rows, lengths = EIGHT_LOG_2 * 3, tensor([4, 5, 6])
     single, gradient = unlearn(harmful(rows, lengths_B=lengths), unlearning="released")
     summed, gradients = unlearn(harmful(rows, lengths_B=lengths), unlearning="released_sum")
-    assert sum(summed) / 3 == pytest.approx(sum(single), rel=1e-14)
-    torch.testing.assert_close(tensor(gradients), 3 * tensor(gradient), rtol=1e-14, atol=0)
+    assert sum(summed) / 3 == pytest.approx(sum(single), rel=FORMULA)
+    torch.testing.assert_close(tensor(gradients), 3 * tensor(gradient), rtol=FORMULA, atol=0)
 
 
 def test_released_sum_counts_the_rows_of_the_whole_step():
     """A micro-batch of one row of a step of six: 6 * 4 log 3/2; the mean over the step divides by six again."""
     loss, _ = unlearn(harmful(EIGHT_LOG_2, lengths_B=tensor([4]), step_rows=6), unlearning="released_sum", margin=0.0)
-    assert loss == pytest.approx([24 * math.log(3 / 2)], rel=1e-14)
+    assert loss == pytest.approx([24 * math.log(3 / 2)], rel=FORMULA)
 
 
 @pytest.mark.parametrize("name", ["released", "released_sum"])

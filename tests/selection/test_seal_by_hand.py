@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tolerances import CHAIN, FORMULA
 
 from raysafe.selection.seal import Seal, omega_gradient, omega_step, row_weights, theta_losses
 
@@ -28,16 +29,16 @@ def theta_step(theta, targets_safe, targets_finetune, weights, gamma, lr):
 def test_a_step_of_theta_on_a_scalar_model():
     """theta 1, safe target 0 (gradient 1), fine-tuning target 3 (gradient -2), w 1.5, gamma 0.2, lr 0.1:
     1 - 0.1 [0.8 * 1 + 0.2 * 1.5 * (-2)] = 1 - 0.1 * 0.2 = 0.98."""
-    assert theta_step(1.0, [0.0], [3.0], [1.5], gamma=0.2, lr=0.1) == pytest.approx(0.98, rel=1e-14)
+    assert theta_step(1.0, [0.0], [3.0], [1.5], gamma=0.2, lr=0.1) == pytest.approx(0.98, rel=FORMULA)
 
 
 def test_a_step_of_theta_averages_over_each_batch():
     """safe gradients 1 and 3, mean 2; fine-tuning 0.5 * (-2) and 1.5 * (-4), mean -3.5: 1 - 0.1 [0.5 * 2 - 0.5 * 3.5] = 1.075."""
-    assert theta_step(1.0, [0.0, -2.0], [3.0, 5.0], [0.5, 1.5], gamma=0.5, lr=0.1) == pytest.approx(1.075, rel=1e-14)
+    assert theta_step(1.0, [0.0, -2.0], [3.0, 5.0], [0.5, 1.5], gamma=0.5, lr=0.1) == pytest.approx(1.075, rel=FORMULA)
 
 
 def test_at_gamma_zero_theta_follows_the_safe_rows_alone():
-    assert theta_step(1.0, [0.0], [100.0], [9.0], gamma=0.0, lr=0.1) == pytest.approx(0.9, rel=1e-14)
+    assert theta_step(1.0, [0.0], [100.0], [9.0], gamma=0.0, lr=0.1) == pytest.approx(0.9, rel=FORMULA)
 
 
 def test_the_weights_that_theta_sees_carry_no_gradient():
@@ -48,11 +49,11 @@ def test_the_weights_that_theta_sees_carry_no_gradient():
 
 def test_softmax_weights_of_three_rows():
     """omega = (log 1, log 2, log 3): softmax (1, 2, 3) / 6, times N = 3."""
-    assert row_weights(tensor([0.0, math.log(2), math.log(3)]), "softmax").tolist() == pytest.approx([0.5, 1.0, 1.5], rel=1e-14)
+    assert row_weights(tensor([0.0, math.log(2), math.log(3)]), "softmax").tolist() == pytest.approx([0.5, 1.0, 1.5], rel=FORMULA)
 
 
 def test_sigmoid_weights_are_one_at_zero_and_double_the_sigmoid():
-    assert row_weights(tensor([0.0, math.log(3)]), "sigmoid").tolist() == pytest.approx([1.0, 1.5], rel=1e-14)
+    assert row_weights(tensor([0.0, math.log(3)]), "sigmoid").tolist() == pytest.approx([1.0, 1.5], rel=FORMULA)
 
 
 def test_a_softmax_step_of_omega_on_two_rows():
@@ -66,7 +67,7 @@ def test_a_softmax_step_of_omega_on_three_unequal_rows():
     gradient = pull - 2.5 w / 3 = (1 - 5/12, -5/6, 1.5 - 1.25)."""
     omega = tensor([0.0, math.log(2), math.log(3)])
     gradient = omega_gradient(omega, torch.tensor([0, 2]), tensor([4.0, 2.0]), "softmax")
-    assert gradient.tolist() == pytest.approx([7 / 12, -5 / 6, 1 / 4], rel=1e-13)
+    assert gradient.tolist() == pytest.approx([7 / 12, -5 / 6, 1 / 4], rel=CHAIN)
 
 
 def test_a_sigmoid_step_of_omega_moves_only_the_rows_of_the_batch():
@@ -74,7 +75,7 @@ def test_a_sigmoid_step_of_omega_moves_only_the_rows_of_the_batch():
     gradient (2/2 * 0.5, 4/2 * 0.375, 0) = (0.5, 0.75, 0)."""
     omega = tensor([0.0, math.log(3), 5.0])
     after = omega_step(omega, torch.tensor([0, 1]), tensor([2.0, 4.0]), 0.1, "sigmoid")
-    assert after.tolist() == pytest.approx([-0.05, math.log(3) - 0.075, 5.0], rel=1e-13)
+    assert after.tolist() == pytest.approx([-0.05, math.log(3) - 0.075, 5.0], rel=CHAIN)
 
 
 def test_a_row_that_stands_twice_in_the_batch_counts_twice():
@@ -94,7 +95,7 @@ def test_the_closed_form_is_the_gradient_that_autograd_finds(kind, data):
     weights = n * torch.softmax(omega, 0) if kind == "softmax" else 2 / (1 + torch.exp(-omega))
     (expected,) = torch.autograd.grad((losses * weights[rows]).mean(), omega)
     got = omega_gradient(omega.detach(), torch.tensor(rows), losses, kind)
-    torch.testing.assert_close(got, expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(got, expected, rtol=CHAIN, atol=CHAIN)
 
 
 def test_the_softmax_gradient_sums_to_zero():

@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.request import ProxyHandler, build_opener
 
 import pytest
+from processes import listening
 
 from raysafe.errors import DataError, InputError
 from raysafe.tracking import DatasetSpec, MlflowTracker, RunSpec, serve, store_uri
@@ -39,7 +40,7 @@ def server(mlflow_tracker: MlflowTracker, store: str, tmp_path: Path) -> Iterato
     """`serve` in a process of its own, with the address that it says first; made after the database."""
     code = f"import sys; from raysafe.tracking import serve; sys.exit(serve({store!r}, {free_port()}))"
     command = [sys.executable, "-c", code]
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen(listening(command), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         assert process.stdout is not None
         said = process.stdout.readline().decode()
         yield process, said[said.index("http") :].split()[0]
