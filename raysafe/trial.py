@@ -1,7 +1,7 @@
 """The corridor: one trial from its configuration to its scores.
 
-    config ─► rank the rows ─► keep the top p % ─► train ─► attack and score ─► record
-              Ranking          Selection           Checkpoint   Scores
+    config ─► rank the rows ─► keep the top p % ─► train ─► answer ─► judge ─► record
+              Ranking          Selection           Checkpoint  Answers   Scores
 
 Every arrow is a stage with a key; a stage whose result is in the store is not run again, whoever made it, so trials that
 share a setting share its stages. `launch` is how stages are run: here by a call, on a cluster by a waiting group of workers.
@@ -15,20 +15,22 @@ from raysafe.artifacts import Artifact, Store, fingerprint
 from raysafe.config.trials import TrialConfig
 from raysafe.context import local_context
 from raysafe.data.references import Admixture, Alignment, DataRef, LogProbsRef, ModelRef, PlantedRef, SelectionRef, drawn
+from raysafe.evaluation.exam import Exam, exam_of
 from raysafe.evaluation.metrics import Rate
 from raysafe.objectives.base import FrozenModel
 from raysafe.objectives.dpo import Dpo
 from raysafe.ranking.diagnosis import DIAGNOSIS_FILE, Diagnosis, RankingTensors, diagnose
 from raysafe.ranking.learning import engine_settings
 from raysafe.ranking.tables import Ranking, Selection, keep_top, save_rows
+from raysafe.stages.answers import AnswersRef, AnswersStage
 from raysafe.stages.base import Job, Launch, Made
-from raysafe.stages.evaluate import EvaluateResult, EvaluateStage, EvaluationPlan
 from raysafe.stages.inputs import TrialInputs, find_inputs
 from raysafe.stages.log_probs import LogProbsResult, LogProbsStage
 from raysafe.stages.making import Here
 from raysafe.stages.rank import RankResult, RankStage
 from raysafe.stages.sandbox import BaseStage
 from raysafe.stages.train import TrainResult, TrainStage
+from raysafe.stages.verdicts import EpochExam, VerdictsStage
 from raysafe.training.engine import PlainEngine
 
 
@@ -68,21 +70,25 @@ def run_trial(
     """
     launch = launch or here(store)
     start = begin(trial, inputs or find_inputs(trial, store), launch)
-    reference = launch(reference_stage(start))
+    exam = exam_of(trial.evaluation, start.inputs.suites)
+    asked = launch(reference_stage(start, exam))
     ranking = launch(rank_stage(start))
     frozen = launch_frozen(start, launch)
     ranked = ranking.wait()
     selection = select(trial, ranked)
     kept = save_selection(selection, folder)
-    plan = evaluation_plan(start, reference.wait())
-    stage = train_stage(start, kept, frozen_log_probs(start, frozen, launch), plan)
+    reference = AnswersRef.of(asked.wait())
+    base = launch(VerdictsStage(reference, exam.judges[0], exam.attacks))
+    each_epoch = EpochExam(exam, reference) if trial.evaluation.each_epoch else None
+    stage = train_stage(start, kept, frozen_log_probs(start, frozen, launch), each_epoch)
     if stage.admixture is not None:
         save_rows(stage.admixture.examples(), folder / "safeinstr.parquet")
+    base.wait()
     trained = launch(stage).wait()
-    scores = launch(EvaluateStage(trained_model(trained), plan)).wait()
+    metrics = examine(trained_model(trained), exam, reference, launch)
     link(folder / "checkpoint", trained.artifact.folder)
     return TrialResult(
-        metrics=scores.result.metrics,
+        metrics=metrics,
         selected_rows=len(selection.rows),
         unsafe_selected=selection.unsafe_share,
         ranking_auc=ranked.result.auc,
@@ -110,9 +116,17 @@ def _sandbox_model(trial: TrialConfig, launch: Launch) -> ModelRef:
     return ModelRef(base.key, str(base.folder))
 
 
-def reference_stage(start: Start) -> EvaluateStage:
-    """Scores and answers of the untrained model: what win rate compares with."""
-    return EvaluateStage(start.model, EvaluationPlan(start.trial.evaluation, start.inputs.suites))
+def reference_stage(start: Start, exam: Exam) -> AnswersStage:
+    """Answers of the untrained model: what win rates compare with."""
+    return AnswersStage(start.model, exam.suites, exam.decoding, shared=True)
+
+
+def examine(model: ModelRef, exam: Exam, reference: AnswersRef, launch: Launch) -> dict[str, Rate]:
+    """Ask a model everything and have its answers judged; the figures of judges beside the first begin with `NAME/`."""
+    answers = AnswersRef.of(launch(AnswersStage(model, exam.suites, exam.decoding)).wait())
+    stages = [VerdictsStage(answers, judge, exam.attacks, reference, beside=place > 0) for place, judge in enumerate(exam.judges)]
+    jobs = [(stage, launch(stage)) for stage in stages]
+    return {name: rate for stage, job in jobs for name, rate in stage.named(job.wait().result.metrics).items()}
 
 
 def rank_stage(start: Start) -> RankStage:
@@ -242,13 +256,8 @@ def admixture(start: Start) -> Admixture | None:
     return Admixture(safe, drawn(len(safe.examples()), count, start.trial.seed))
 
 
-def evaluation_plan(start: Start, reference: Made[EvaluateResult]) -> EvaluationPlan:
-    """What every model of the trial is scored on, against the reference's answers."""
-    return EvaluationPlan(start.trial.evaluation, start.inputs.suites, start.model, str(reference.artifact.folder))
-
-
 def train_stage(
-    start: Start, selection: SelectionRef, frozen: Mapping[FrozenModel, LogProbsRef], plan: EvaluationPlan
+    start: Start, selection: SelectionRef, frozen: Mapping[FrozenModel, LogProbsRef], each_epoch: EpochExam | None
 ) -> TrainStage:
     """The training of the trial itself."""
     trial = start.trial
@@ -264,7 +273,7 @@ def train_stage(
         frozen=frozen,
         seed=trial.seed,
         admixture=admixture(start),
-        each_epoch=plan if trial.evaluation.each_epoch else None,
+        each_epoch=each_epoch,
     )
 
 

@@ -162,7 +162,7 @@ class SweepRecord:
             if stage.label == "reference":
                 rates = rates_of(self.groups.store.artifact(stage.kind, stage.key).result["metrics"])
                 name = f"base {stage.key}"
-                self.base[name] = TrialRow(name, "FINISHED", trial.plan.config.seed, metrics=flat_rates(rates, with_n=True))
+                self.base[name] = TrialRow(name, "FINISHED", trial.plan.config.seed, figures=flat_rates(rates, with_n=True))
 
 
 class Recorder:

@@ -17,19 +17,20 @@ def run(arguments: Namespace) -> int:
 
     from raysafe.artifacts import write_json
     from raysafe.cluster.running import one_trial
+    from raysafe.evaluation.exam import exam_of
     from raysafe.report.scores import score_table
-    from raysafe.stages.evaluate import EvaluateStage
+    from raysafe.stages.answers import AnswersRef
     from raysafe.stages.inputs import model_ref
-    from raysafe.trial import begin, evaluation_plan, reference_stage
+    from raysafe.trial import begin, examine, reference_stage
 
     config = single(arguments)
     given = model_ref(arguments.model, config.trials[0].config.model.chat_template)
     with one_trial(name_of(config), config, options(arguments)) as (groups, task):
         launch = groups.launcher(task.plan.name)
         start = begin(task.plan.config, task.inputs, launch)
-        reference = launch(reference_stage(start)).wait()
-        scores = launch(EvaluateStage(given or start.model, evaluation_plan(start, reference))).wait()
-    metrics = scores.result.metrics
+        exam = exam_of(start.trial.evaluation, start.inputs.suites)
+        reference = AnswersRef.of(launch(reference_stage(start, exam)).wait())
+        metrics = examine(given or start.model, exam, reference, launch)
     Console().print(score_table(arguments.model, metrics))
     if arguments.out:
         write_json(arguments.out, metrics)

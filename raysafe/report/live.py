@@ -1,8 +1,8 @@
 """A sweep while it runs: one table that is drawn anew in a terminal, one line a change elsewhere (a log file, CI)."""
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from rich.console import Console, Group
@@ -11,6 +11,8 @@ from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
+
+from raysafe.report.figures import FIGURES, Figure
 
 _ENDED = ("FINISHED", "STOPPED", "FAILED")
 _STYLES = {"PENDING": "dim", "RUNNING": "cyan", "FINISHED": "green", "STOPPED": "yellow", "FAILED": "red"}
@@ -29,8 +31,8 @@ class TrialState:
     epoch: int = 0
     epochs: int = 0
     """Of how many."""
-    win_rate: float | None = None
-    safety_score: float | None = None
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    """What is known of it, by name (`figures.py`)."""
     seconds: float = 0.0
     note: str = ""
 
@@ -111,12 +113,12 @@ def states_table(states: Sequence[TrialState]) -> Table:
     table.add_column("trial", overflow="ellipsis", no_wrap=True, ratio=2)
     for name in ("status", "stage", "epoch"):
         table.add_column(name, no_wrap=True)
-    for name in ("win rate", "safety", "time"):
+    for name in (*(figure.live for figure in _shown()), "time"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("", overflow="ellipsis", no_wrap=True, ratio=1)
     for state in states:
         status = Text(state.status.lower(), _STYLES.get(state.status, ""))
-        rates = (_rate(state.win_rate), _rate(state.safety_score))
+        rates = (_text(figure, state) for figure in _shown())
         seconds = clock_text(state.seconds) if state.seconds else ""
         table.add_row(escape(state.name), status, state.stage, epoch_text(state), *rates, seconds, Text(state.note, "red"))
     return table
@@ -125,7 +127,7 @@ def states_table(states: Sequence[TrialState]) -> Table:
 def change_line(state: TrialState) -> str:
     """`003-gamma0.1: running, train, epoch 2/4, win rate 0.61, safety 0.90`."""
     parts = [state.status.lower(), state.stage, f"epoch {epoch_text(state)}" if state.epoch else ""]
-    parts += [f"{name} {_rate(value)}" if value is not None else "" for name, value in _rates(state)]
+    parts += [f"{figure.live} {_text(figure, state)}" for figure in _shown() if _text(figure, state)]
     return f"{state.name}: {', '.join(part for part in [*parts, state.note] if part)}"
 
 
@@ -141,9 +143,10 @@ def clock_text(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def _rates(state: TrialState) -> tuple[tuple[str, float | None], ...]:
-    return ("win rate", state.win_rate), ("safety", state.safety_score)
+def _shown() -> list[Figure]:
+    return [figure for figure in FIGURES if figure.live]
 
 
-def _rate(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f}"
+def _text(figure: Figure, state: TrialState) -> str:
+    value = state.figures.get(figure.name)
+    return "" if value is None else figure.text(value)

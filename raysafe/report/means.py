@@ -4,7 +4,9 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
+from raysafe.report.figures import FIGURES
 from raysafe.report.summary import TrialRow, swept_keys
 
 T_POINTS = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131)
@@ -34,15 +36,7 @@ def _mean_row(group: Sequence[TrialRow]) -> TrialRow:
         status=_status(group),
         seed=used[0].seed if len(used) == 1 else None,
         swept=group[0].swept,
-        metrics=mean_metrics([row.metrics for row in used]),
-        selected_rows=_mean([row.selected_rows for row in used]),
-        unsafe_selected=_mean([row.unsafe_selected for row in used]),
-        ranking_auc=_mean([row.ranking_auc for row in used]),
-        planted_recall=_mean([row.planted_recall for row in used]),
-        safeinstr_rows=_mean([row.safeinstr_rows for row in used]),
-        dropped_rows=_mean([row.dropped_rows for row in used]),
-        epochs=_mean([row.epochs for row in used]),
-        wall_s=_mean([row.wall_s for row in used]),
+        figures=mean_figures([row.figures for row in used]),
         error="; ".join(row.error for row in group if row.error),
         seeds=len(used),
     )
@@ -54,19 +48,28 @@ def _status(group: Sequence[TrialRow]) -> str:
     return group[0].status if len(counts) == 1 else ", ".join(f"{status} {count}" for status, count in counts.items())
 
 
-def mean_metrics(trials: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Means of the metrics that all trials have, each with its interval where the trials have one."""
+def mean_figures(trials: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Means as the list of figures says: of rates that all trials have, with their intervals; of other numbers over the trials
+    that have them; of texts none."""
+    alone = [figure for figure in FIGURES if figure.average == "mean" or figure.unit == "text"]
+    names = {figure.name for figure in alone}
+    means = mean_rates([{name: value for name, value in trial.items() if name not in names} for trial in trials])
+    for figure in alone:
+        known = [trial[figure.name] for trial in trials if trial.get(figure.name) is not None]
+        if known and figure.unit != "text":
+            means[figure.name] = sum(known) / len(known)
+    return means
+
+
+def mean_rates(trials: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Means of the rates that all trials have, each with its interval where the trials have one."""
     shared = [name for name in trials[0] if all(name in trial for trial in trials)]
-    means: dict[str, float] = {}
+    means = {name: sum(trial[name] for trial in trials) / len(trials) for name in shared}
     for name in shared:
-        if name in means:
-            continue
-        values = [trial[name] for trial in trials]
-        means[name] = sum(values) / len(values)
-        if f"{name}_low" in shared and f"{name}_high" in shared:
+        if f"{name}_low" in means and f"{name}_high" in means:
             own = [(trial[f"{name}_low"], trial[f"{name}_high"]) for trial in trials]
-            means[f"{name}_low"], means[f"{name}_high"] = interval(values, own)
-    return {name: means[name] for name in shared}
+            means[f"{name}_low"], means[f"{name}_high"] = interval([trial[name] for trial in trials], own)
+    return means
 
 
 def interval(values: Sequence[float], own: Sequence[tuple[float, float]]) -> tuple[float, float]:
@@ -82,8 +85,3 @@ def interval(values: Sequence[float], own: Sequence[tuple[float, float]]) -> tup
         half = (T_POINTS[min(n - 2, len(T_POINTS) - 1)]) * spread / math.sqrt(n)
         low, high = min(low, mean - half), max(high, mean + half)
     return max(0.0, low), min(1.0, high)
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None

@@ -4,26 +4,17 @@ import csv
 import io
 import json
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from raysafe.artifacts import write_text
 from raysafe.errors import DataError
+from raysafe.report.figures import FIGURES, Figure, listed, of_other_judges
 
 SUMMARY = "summary.csv"
 _FIRST = ("trial", "status", "seed")
-_BEFORE_SUITES = ("win_rate", "win_rate_low", "win_rate_high", "safety_score", "safety_score_low", "safety_score_high")
-_SUITES = ("asr_direct", "asr_prefill")
-_AFTER_SUITES = ("over_refusal", "utility", "new_tasks")
-_LAST = (
-    *("selected_rows", "unsafe_selected", "ranking_auc", "planted_recall", "safeinstr_rows", "dropped_rows"),
-    *("epochs", "wall_s", "error"),
-)
-_SUITE = re.compile(r"asr_(?!.*_(low|high|n|\d+)$)")
-"""Not an interval's end or n, and not a variant such as `asr_prefill_5`."""
 
 
 @dataclass(frozen=True)
@@ -36,31 +27,11 @@ class TrialRow:
     seed: int | None
     swept: Mapping[str, Any] = field(default_factory=dict)
     """What the sweep set, by dotted name."""
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    """`win_rate`, `win_rate_low`, ...: rates and the ends of their intervals, in [0, 1]."""
-    selected_rows: float | None = None
-    unsafe_selected: float | None = None
-    """Share of unsafe rows among the kept ones, in [0, 1], where labels are known."""
-    ranking_auc: float | None = None
-    """P(a safe row ranks above an unsafe one), in [0, 1], where labels are known."""
-    planted_recall: float | None = None
-    """Share of the planted rows outside the top p % of the ranking, in [0, 1], where rows were planted."""
-    safeinstr_rows: float | None = None
-    """Trusted rows that were trained on beside the selected ones."""
-    dropped_rows: float | None = None
-    """Rows that training skipped, of all streams, as no label of theirs was left; the training's manifest says why of each."""
-    epochs: float | None = None
-    wall_s: float | None = None
-    """Seconds."""
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    """What is known of it, by name (`figures.py`): `win_rate`, `win_rate_low`, `selected_rows`, ..."""
     error: str = ""
     seeds: int = 1
     """Trials that this row is the mean of; not in the file."""
-
-
-def suites(rows: Iterable[TrialRow]) -> list[str]:
-    """Metrics of whole attack suites: `asr_direct`, `asr_prefill`, then others by name."""
-    found = {name for row in rows for name in row.metrics if _SUITE.match(name)}
-    return [*_SUITES, *sorted(found - set(_SUITES))]
 
 
 def swept_keys(rows: Iterable[TrialRow]) -> list[str]:
@@ -68,24 +39,32 @@ def swept_keys(rows: Iterable[TrialRow]) -> list[str]:
     return list(dict.fromkeys(key for row in rows for key in row.swept))
 
 
-def write_summary(path: Path, rows: Sequence[TrialRow]) -> None:
-    """Write the file whole, aside and renamed, so that a reader never sees half of it. What is not known is left empty.
+def columns_of(rows: Sequence[TrialRow]) -> list[str]:
+    """All figures' columns, `error` among them: scores, the rest, then what is left of the intervals and the numbers n of
+    prompts, and what further judges say."""
+    values = [row.figures for row in rows]
+    figures = listed(values)
+    scores = [figure for figure in figures if figure.source == "scores"]
+    first = [name for figure in scores for name in ([figure.name, *_ends(figure)[:2]] if figure.main else [figure.name])]
+    others = [figure.name for figure in figures if figure.source != "scores"]
+    ends = [name for figure in scores for name in _ends(figure) if name not in first]
+    return [*first, *others, "error", *ends, *of_other_judges(values)]
 
-    The last columns are every other rate's interval and number n of prompts.
-    """
-    metrics = [*_BEFORE_SUITES, *suites(rows), *_AFTER_SUITES]
-    rates = [name for name in metrics if not name.endswith(("_low", "_high"))]
-    ends = [f"{name}_{end}" for name in rates for end in ("low", "high", "n") if f"{name}_{end}" not in metrics]
+
+def _ends(figure: Figure) -> list[str]:
+    return [f"{figure.name}_{end}" for end in ("low", "high", "n")]
+
+
+def write_summary(path: Path, rows: Sequence[TrialRow]) -> None:
+    """Write the file whole, aside and renamed, so that a reader never sees half of it. What is not known is left empty."""
+    swept, columns = swept_keys(rows), columns_of(rows)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*_FIRST, *swept_keys(rows), *metrics, *_LAST, *ends])
+    writer.writerow([*_FIRST, *swept, *columns])
     for row in rows:
-        own = [row.trial, row.status, row.seed]
-        swept = [row.swept.get(key) for key in swept_keys(rows)]
-        known = [getattr(row, name) for name in _LAST[:-1]]
-        cells = [*own, *swept, *(row.metrics.get(name) for name in metrics), *known, " ".join(row.error.split())]
-        cells += [row.metrics.get(name) for name in ends]
-        writer.writerow([cell(value) for value in cells])
+        known = {**row.figures, "error": " ".join(row.error.split())}
+        values = [row.trial, row.status, row.seed, *map(row.swept.get, swept), *map(known.get, columns)]
+        writer.writerow([cell(value) for value in values])
     write_text(path, text.getvalue())
 
 
@@ -120,17 +99,22 @@ def _value(cell: str) -> Any:
 
 
 def _row(cells: Mapping[str, str], path: Path) -> TrialRow:
-    swept = {name: _value(cell) for name, cell in cells.items() if "." in name and cell}
-    others = {name: cell for name, cell in cells.items() if "." not in name and cell and name not in ("trial", "status", "error")}
+    texts = {figure.name for figure in FIGURES if figure.unit == "text"}
+    swept, figures = {}, {}
+    for name, cell in cells.items():
+        if not cell or name in (*_FIRST, "error"):
+            continue
+        if "." in name:
+            swept[name] = _value(cell)
+        else:
+            figures[name] = cell if name in texts else _number(cell, cells["trial"], path)
+    seed = int(_number(cells["seed"], cells["trial"], path)) if cells["seed"] else None
+    return TrialRow(cells["trial"], cells["status"], seed, swept, figures, cells.get("error", ""))
+
+
+def _number(cell: str, trial: str, path: Path) -> float:
     try:
-        numbers = {name: float(cell) for name, cell in others.items()}
+        value = float(cell)
     except ValueError as error:
-        raise DataError(f"{path}: trial {cells['trial']!r}: {error}.") from error
-    seed = numbers.pop("seed", None)
-    last = {name: _whole(numbers.pop(name, None)) for name in _LAST if name != "error"}
-    row = TrialRow(cells["trial"], cells["status"], None if seed is None else int(seed), swept, numbers)
-    return replace(row, error=cells.get("error", ""), **last)  # type: ignore[arg-type]  # none of `last` is `seeds`
-
-
-def _whole(value: float | None) -> float | None:
-    return int(value) if value is not None and value.is_integer() else value
+        raise DataError(f"{path}: trial {trial!r}: {error}.") from error
+    return int(value) if value.is_integer() else value

@@ -13,8 +13,9 @@ from rich.table import Table
 
 from raysafe.artifacts import write_text
 from raysafe.errors import DataError
+from raysafe.report.figures import STAYS, Figure, listed
 from raysafe.report.means import HOW, aggregate
-from raysafe.report.summary import SUMMARY, TrialRow, read_summary, suites, swept_keys
+from raysafe.report.summary import SUMMARY, TrialRow, read_summary, swept_keys
 
 NONE = "–"
 """What is not known."""
@@ -25,20 +26,17 @@ BASE = "base.csv"
 """Like the summary, of the untrained models."""
 BASE_STATUS = "base model"
 _STYLES = {"FINISHED": "green", "STOPPED": "yellow", "FAILED": "red", "RUNNING": "cyan"}
-_BEST = ("win_rate", "safety_score")
-"""Shown with intervals, the highest value set off."""
-_FIRST_TO_GO = (
-    "planted found", "ranking AUC", "new tasks", "over-refusal", "unsafe kept", "utility", "ASR prefill", "ASR direct",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Grid:
-    """A table as texts, column by column. `left`: columns that say what a row is; `best`: (row, column) to set off."""
+    """A table as texts, column by column. `left`: columns that say what a row is; `best`: (row, column) to set off;
+    `first_to_go`: columns that can be spared, the least important first."""
 
     columns: Mapping[str, tuple[str, ...]]
     left: int
     best: frozenset[tuple[int, str]]
+    first_to_go: tuple[str, ...]
 
     @property
     def width(self) -> int:
@@ -89,18 +87,26 @@ def make_grid(rows: Sequence[TrialRow], intervals: bool = False) -> Grid:
     columns["status"] = [row.status.lower().replace(", ", ",\n") for row in rows]
     columns |= _seed_column(rows)
     left = len(columns)
-    columns |= {_title(name): [with_interval(row.metrics, name) for row in rows] for name in _BEST}
-    for name in (*suites(rows), "over_refusal", "utility", "new_tasks"):
-        shown_as = with_interval if intervals else (lambda metrics, name: _share(metrics.get(name)))
-        columns[_title(name)] = [shown_as(row.metrics, name) for row in rows]
-    columns["unsafe kept"] = [_share(row.unsafe_selected) for row in rows]
-    columns["ranking AUC"] = [_share(row.ranking_auc) for row in rows]
-    columns["planted found"] = [_share(row.planted_recall) for row in rows]
-    if any(row.dropped_rows for row in rows):
-        columns["rows dropped"] = [NONE if row.dropped_rows is None else f"{row.dropped_rows:g}" for row in rows]
+    figures = [figure for figure in listed(row.figures for row in rows) if figure.title]
+    for figure in figures:
+        columns[figure.title] = [_cell(figure, row.figures, intervals) for row in rows]
+        if figure.unit == "rows" and not any(row.figures.get(figure.name) for row in rows):
+            del columns[figure.title]
     shown = {name: tuple(cells) for name, cells in columns.items() if name == "status" or any(cell != NONE for cell in cells)}
-    best = {(row, _title(name)) for name in _BEST for row in _best_rows(rows, name)}
-    return Grid(shown, left, frozenset(best))
+    best = {(row, figure.title) for figure in figures if figure.main for row in _best_rows(rows, figure.name)}
+    spared = sorted((figure for figure in figures if figure.keep < STAYS), key=lambda figure: figure.keep)
+    return Grid(shown, left, frozenset(best), tuple(figure.title for figure in spared))
+
+
+def _cell(figure: Figure, values: Mapping[str, Any], intervals: bool) -> str:
+    """A figure of a trial, with its interval where it has one and that is wanted: `0.52 [.45, .59]`."""
+    value = values.get(figure.name)
+    if value is None:
+        return NONE
+    ends = [values.get(f"{figure.name}_{end}") for end in ("low", "high")]
+    if None in ends or not (figure.main or intervals):
+        return figure.text(value)
+    return f"{figure.text(value)} [{', '.join(figure.text(end).removeprefix('0') for end in ends)}]"
 
 
 def _settings_columns(rows: Sequence[TrialRow]) -> dict[str, list[str]]:
@@ -115,7 +121,7 @@ def _settings_columns(rows: Sequence[TrialRow]) -> dict[str, list[str]]:
 def fitting(grid: Grid, width: int | None) -> tuple[Grid, list[str]]:
     """The grid without the columns that must go to fit the width, and their names."""
     left_out: list[str] = []
-    for name in _FIRST_TO_GO:
+    for name in grid.first_to_go:
         if width is None or grid.without(left_out).width <= width:
             break
         left_out += [name] if name in grid.columns else []
@@ -132,15 +138,6 @@ def short_names(keys: Sequence[str]) -> dict[str, str]:
     """The last part of each dotted name, the section for a `.name`, or all of it where two would be alike."""
     short = {key: key.removesuffix(".name") if key.endswith(".name") else key.rpartition(".")[2] for key in keys}
     return {key: name if list(short.values()).count(name) == 1 else key for key, name in short.items()}
-
-
-def with_interval(metrics: Mapping[str, float], name: str) -> str:
-    """`0.52 [.45, .59]`, or the bare value where no interval is known."""
-    low, high = metrics.get(f"{name}_low"), metrics.get(f"{name}_high")
-    value = _share(metrics.get(name))
-    if low is None or high is None or value == NONE:
-        return value
-    return f"{value} [{', '.join(f'{end:.2f}'.removeprefix('0') for end in (low, high))}]"
 
 
 def print_report(folder: Path, console: Console) -> None:
@@ -221,16 +218,9 @@ def _seed_column(rows: Sequence[TrialRow]) -> dict[str, list[str]]:
 
 def _best_rows(rows: Sequence[TrialRow], name: str) -> list[int]:
     """Of those that ran to their end: others were scored on fewer prompts, after fewer epochs."""
-    known = {place: row.metrics[name] for place, row in enumerate(rows) if name in row.metrics and "FINISHED" in row.status}
+    known = {place: row.figures[name] for place, row in enumerate(rows) if name in row.figures and "FINISHED" in row.status}
     best = max(known.values(), default=None)
     return [place for place, value in known.items() if value == best] if len(set(known.values())) > 1 else []
-
-
-def _title(name: str) -> str:
-    """A metric's name for people."""
-    if name.startswith("asr_"):
-        return f"ASR {name.removeprefix('asr_')}"
-    return name.replace("_", "-" if name == "over_refusal" else " ")
 
 
 def _in_lines(title: str) -> str:
@@ -246,10 +236,6 @@ def _styled(grid: Grid, name: str, row: int, cell: str) -> str:
 def _marked(grid: Grid, name: str, row: int, cell: str) -> str:
     text = cell.replace("|", "\\|").replace("\n", " ")
     return f"**{text}**" if (row, name) in grid.best else text
-
-
-def _share(value: float | None) -> str:
-    return NONE if value is None else f"{value:.2f}"
 
 
 def _setting(value: Any) -> str:

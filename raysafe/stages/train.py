@@ -19,8 +19,8 @@ from raysafe.models.loading import load_model
 from raysafe.objectives import Objective
 from raysafe.objectives.base import FrozenModel
 from raysafe.ranking.tables import Selection
-from raysafe.stages.evaluate import EvaluationPlan
 from raysafe.stages.log_probs import LogProbsStage
+from raysafe.stages.verdicts import EpochExam
 from raysafe.training.engine import Engine, open_engine
 from raysafe.training.loop import train
 from raysafe.training.step import Run, TrainingData
@@ -55,7 +55,7 @@ class TrainStage:
     frozen: Mapping[FrozenModel, LogProbsRef]
     seed: int
     admixture: Admixture | None = None
-    each_epoch: EvaluationPlan | None = field(default=None, metadata=OFF_KEY)
+    each_epoch: EpochExam | None = field(default=None, metadata=OFF_KEY)
 
     @property
     def label(self) -> str:
@@ -85,11 +85,8 @@ class TrainStage:
     def _after_epoch(self, engine: Engine, epoch: int, chat: ChatFormat, context: Context) -> dict[str, float]:
         if self.each_epoch is None:
             return {}
-        settings = self.each_epoch.settings
-        limits = [limit for limit in (settings.epoch_prompts, settings.max_prompts) if limit is not None]
         with engine.inference() as model:
-            scores = self.each_epoch.scores(model, chat, context, min(limits, default=None))
-        return {f"eval/{name}": value for name, value in scores.flat().items()}
+            return self.each_epoch.scores(model, chat, context)
 
     def _data(self, chat: ChatFormat) -> tuple[TrainingData, dict[str, dict[int, str]]]:
         examples = self.retain.examples()

@@ -14,14 +14,16 @@ from rich.table import Table
 from raysafe.artifacts import Artifact, Store
 from raysafe.config.trials import SweepConfig, TrialConfig
 from raysafe.data.references import DataRef, ModelRef
+from raysafe.evaluation.exam import exam_of
 from raysafe.selection import kept_count
+from raysafe.stages.answers import AnswersRef, AnswersStage
 from raysafe.stages.base import R, Stage
-from raysafe.stages.evaluate import EvaluateStage
 from raysafe.stages.inputs import TrialInputs, find_inputs
 from raysafe.stages.making import Finished, place_of
 from raysafe.stages.rank import RankStage
 from raysafe.stages.sandbox import BaseStage
 from raysafe.stages.train import TrainStage
+from raysafe.stages.verdicts import VerdictsStage
 from raysafe.trial import begin, frozen_log_probs, launch_frozen, rank_stage, reference_stage
 
 CHARACTERS_PER_TOKEN = 4.0
@@ -29,6 +31,8 @@ FLOPS_PER_PARAMETER = 6.0
 """Forward and backward, per token."""
 FORWARD = 1 / 3
 """The share of that which a forward pass alone takes."""
+OF_EACH_TRIAL = ("answers", "verdicts")
+"""Stages after the training, by label and kind; further judges are not counted."""
 FLOPS_OF = {"CPU": 5e10, "GPU": 4e14}
 """What one worker is assumed to sustain: a CPU core, and 40 % of an H100's bf16 peak."""
 
@@ -72,7 +76,9 @@ def _shared(trial: TrialConfig, inputs: TrialInputs, work: Work) -> None:
         return work.note(stage, *_cost(stage, inputs))
 
     start = begin(trial, inputs, note)
-    note(reference_stage(start))
+    exam = exam_of(trial.evaluation, inputs.suites)
+    reference = AnswersRef.of(note(reference_stage(start, exam)).wait())
+    note(VerdictsStage(reference, exam.judges[0], exam.attacks))
     note(rank_stage(start))
     frozen_log_probs(start, launch_frozen(start, note), note)
 
@@ -83,7 +89,7 @@ def _cost(stage: Stage[Any], inputs: TrialInputs) -> tuple[int, int, float]:
         return _rank_cost(stage, inputs)
     if isinstance(stage, TrainStage):
         return _train_cost(stage, size_of(stage.retain).rows, inputs)
-    if isinstance(stage, BaseStage | EvaluateStage) or inputs.align is None:
+    if isinstance(stage, BaseStage | AnswersStage | VerdictsStage) or inputs.align is None:
         return 0, 0, 0.0
     pairs = size_of(inputs.align, triples=True)
     return 0, 2 * pairs.rows, 2 * pairs.tokens * FORWARD
@@ -176,7 +182,8 @@ def _stages_table(work: Work, trials: int, own: Counter[str]) -> Table:
         rows = sum(work.stages[key][2] for key in keys)
         table.add_row(f"{label} (shared)", str(len(keys)), str(len(work.ready & set(keys))), f"{steps:,}", f"{rows:,}")
     table.add_row("train", str(trials), "", f"{own['steps']:,}", f"{own['rows']:,}")
-    table.add_row("evaluate", str(trials), "", "", "")
+    for label in OF_EACH_TRIAL:
+        table.add_row(label, str(trials), "", "", "")
     return table
 
 
@@ -207,7 +214,7 @@ def _cost_line(sweep: SweepConfig, work: Work, own: Counter[str]) -> str:
 def _measured(sweep: SweepConfig, work: Work) -> tuple[float, int]:
     """Seconds by the mean of earlier stages of the same kind, and how many kinds have no earlier one."""
     counts = Counter(work.store.by_id(key).kind for key in work.stages if key not in work.ready)
-    counts.update(train=len(sweep.trials), evaluate=len(sweep.trials))
+    counts.update(dict.fromkeys(("train", *OF_EACH_TRIAL), len(sweep.trials)))
     seconds, missing = 0.0, 0
     for kind, count in counts.items():
         folders = [path.parent for path in (work.store.root / kind).glob("*/manifest.json")]

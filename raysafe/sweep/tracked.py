@@ -8,6 +8,7 @@ import yaml
 
 from raysafe.artifacts import Store, plain, write_text
 from raysafe.ranking.diagnosis import DIAGNOSIS_FILE, Diagnosis
+from raysafe.report.figures import tracked
 from raysafe.report.rankings import FOLDER as RANKINGS
 from raysafe.report.rankings import dotted
 from raysafe.report.summary import SUMMARY
@@ -16,9 +17,6 @@ from raysafe.stages.making import History
 from raysafe.sweep.desk import Event, JobState
 from raysafe.sweep.trial_record import TrialRecord, UsedStage
 from raysafe.tracking.base import DatasetSpec, EndStatus, RunSpec, Tracker
-
-COUNTS = ("selected_rows", "safeinstr_rows", "unsafe_selected", "ranking_auc", "planted_recall", "dropped_rows")
-"""What is recorded of a trial's selection."""
 
 
 @dataclass
@@ -72,10 +70,7 @@ class TrackedRuns:
         for stage in trial.end.used:
             self._backfill(trial, stage)
         if trial.end.result is not None:
-            final = {f"eval/{name}": value for name, value in trial.metrics().items()}
-            counts = {name: getattr(trial.end.result, name) for name in COUNTS}
-            final |= {name: float(value) for name, value in counts.items() if value is not None}
-            self.tracker.log(trial.run, trial.step, final)
+            self.tracker.log(trial.run, trial.step, tracked(trial.figures()))
         for name in ("selection.parquet", "safeinstr.parquet"):
             if (trial.folder / name).exists():
                 self.tracker.artifact(trial.run, trial.folder / name)

@@ -4,10 +4,11 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from raysafe.config.trials import TrialPlan
 from raysafe.evaluation.metrics import flat_rates
+from raysafe.report.figures import figures_of
 from raysafe.report.live import TrialState
 from raysafe.report.summary import TrialRow
 from raysafe.trial import TrialResult
@@ -67,6 +68,10 @@ class TrialRecord:
             return flat_rates(self.end.result.metrics, with_n=True)
         return {name.removeprefix("eval/"): value for name, value in self.last.items() if name.startswith("eval/")}
 
+    def figures(self) -> dict[str, Any]:
+        """All that is known of the trial, by name."""
+        return figures_of(self.metrics(), self.end.result, {"epochs": self.epoch, "wall_s": round(self.seconds, 2)})
+
     def row(self) -> TrialRow:
         """The trial's line of `summary.csv`."""
         return TrialRow(
@@ -74,29 +79,19 @@ class TrialRecord:
             status=self.status,
             seed=self.plan.config.seed,
             swept=dict(self.plan.swept),
-            metrics=self.metrics(),
-            selected_rows=getattr(self.end.result, "selected_rows", None),
-            unsafe_selected=getattr(self.end.result, "unsafe_selected", None),
-            ranking_auc=getattr(self.end.result, "ranking_auc", None),
-            planted_recall=getattr(self.end.result, "planted_recall", None),
-            safeinstr_rows=getattr(self.end.result, "safeinstr_rows", None),
-            dropped_rows=getattr(self.end.result, "dropped_rows", None),
-            epochs=self.epoch,
-            wall_s=round(self.seconds, 2),
+            figures=self.figures(),
             error=self.error.partition("\n")[0],
         )
 
     def state(self) -> TrialState:
         """The trial's line of the live table."""
-        metrics = self.metrics()
         return TrialState(
             name=self.plan.name,
             status=self.status,
             stage=self.stage if self.status == "RUNNING" else "",
             epoch=self.epoch,
             epochs=self.plan.config.training.epochs,
-            win_rate=metrics.get("win_rate"),
-            safety_score=metrics.get("safety_score"),
+            figures=self.metrics(),
             seconds=self.seconds,
             note=self.error.partition("\n")[0],
         )

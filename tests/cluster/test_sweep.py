@@ -67,8 +67,9 @@ def test_all_trials_of_a_grid_finish_and_are_in_the_summary(finished):
 def test_shared_stages_are_made_once(finished):
     _, _, storage = finished
     made = {kind.name: len(list(kind.glob("*/manifest.json"))) for kind in (storage / "artifacts").iterdir()}
-    # reference, and one a trial; two rankings; reference twice (with and without prefixes) and proxy; proxy and trials
-    assert made == {"world": 1, "evaluate": 5, "rank": 2, "log_probs": 3, "train": 5}
+    # answers and verdicts of the reference and of each trial; two rankings; reference twice (with and without prefixes) and
+    # proxy; proxy and trials
+    assert made == {"world": 1, "answers": 5, "verdicts": 5, "rank": 2, "log_probs": 3, "train": 5}
 
 
 def test_a_trial_leaves_its_selection_and_a_checkpoint_that_loads(finished):
@@ -99,7 +100,7 @@ def test_mlflow_has_a_parent_its_trials_and_its_stages(finished):
     client = MlflowClient(result.tracking_uri)
     runs = client.search_runs([client.get_experiment_by_name("grid").experiment_id])
     by_kind = {kind: [r for r in runs if r.data.tags["raysafe.kind"] == kind] for kind in ("sweep", "trial", "stage")}
-    assert [len(runs) for runs in by_kind.values()] == [1, 4, 7]
+    assert [len(runs) for runs in by_kind.values()] == [1, 4, 8]
     parent = by_kind["sweep"][0].info.run_id
     assert {run.data.tags["mlflow.parentRunId"] for run in by_kind["trial"] + by_kind["stage"]} == {parent}
     assert {run.info.status for run in runs} == {"FINISHED"}

@@ -89,7 +89,7 @@ def test_an_eval_prompt_in_the_training_data_is_refused(write, capsys, tmp_path)
 
 def test_all_problems_are_told_at_once(write, capsys, tmp_path):
     said = refused(capsys, tmp_path, "sweep", write(training={"lr": "fast", "batch_size": 0}, seeds=[]))
-    assert "`training.lr`: got \"fast\"" in said and "`seeds`" in said
+    assert '`training.lr`: got "fast"' in said and "`seeds`" in said
 
 
 def test_a_missing_file_is_refused(capsys, tmp_path):

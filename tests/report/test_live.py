@@ -5,9 +5,10 @@ from rich.console import Console
 
 from raysafe.report.live import LiveTable, TrialState, clock_text, visible
 
+RATES = {"win_rate": 0.5, "safety_score": 0.75, "utility": 1.0}
 PENDING = TrialState("000-a", "PENDING", epochs=4)
-TRAINING = TrialState("000-a", "RUNNING", "train", 1, 4, 0.5, 0.75, 65.0)
-DONE = TrialState("000-a", "FINISHED", "", 4, 4, 0.5, 0.75, 80.0)
+TRAINING = TrialState("000-a", "RUNNING", "train", 1, 4, RATES, 65.0)
+DONE = TrialState("000-a", "FINISHED", "", 4, 4, RATES, 80.0)
 
 
 class Clock:
@@ -38,7 +39,7 @@ def drawn(states: list[TrialState], height: int = 24) -> str:
 
 
 def test_a_log_has_one_line_a_change_and_the_count_at_the_end() -> None:
-    lines = told(PENDING, TRAINING, TRAINING, replace(TRAINING, seconds=70.0, win_rate=0.6), DONE, DONE)
+    lines = told(PENDING, TRAINING, TRAINING, replace(TRAINING, seconds=70.0, figures={"win_rate": 0.6}), DONE, DONE)
     assert lines == [
         "[0:10] 000-a: running, train, epoch 1/4, win rate 0.50, safety 0.75",
         "[0:20] 000-a: finished, epoch 4/4, win rate 0.50, safety 0.75",

@@ -8,7 +8,7 @@ import pytest
 from raysafe.errors import DataError
 from raysafe.report.summary import read_summary, write_summary
 
-from .rows import FAILED, a_row
+from .rows import FAILED, a_row, without
 
 COLUMNS = (
     "trial,status,seed,selector.gamma,selection.percent,win_rate,win_rate_low,win_rate_high,safety_score,safety_score_low,"
@@ -45,17 +45,16 @@ def test_a_further_suite_has_a_column_after_the_usual_ones(path: Path) -> None:
 def test_what_is_written_is_read_back(path: Path) -> None:
     row = a_row()
     write_summary(path, [row])
-    without_variants = {name: value for name, value in row.metrics.items() if name != "asr_prefill_5"}
-    assert read_summary(path) == [replace(row, metrics=without_variants)]
+    assert read_summary(path) == [without(row, "asr_prefill_5")]  # variants of an attack have no column
 
 
 def test_what_is_not_known_is_an_empty_cell(path: Path) -> None:
-    write_summary(path, [replace(a_row(utility=float("nan")), unsafe_selected=None)])
+    write_summary(path, [without(a_row(utility=float("nan")), "unsafe_selected")])
     (cells,) = csv.DictReader(path.read_text().splitlines())
     assert (cells["utility"], cells["unsafe_selected"], cells["error"]) == ("", "", "")
     (row,) = read_summary(path)
-    assert row.unsafe_selected is None
-    assert "utility" not in row.metrics
+    assert "unsafe_selected" not in row.figures
+    assert "utility" not in row.figures
 
 
 def test_an_error_of_several_lines_is_one_cell_of_one_line(path: Path) -> None:
@@ -104,3 +103,10 @@ def test_a_broken_number_is_told_with_its_trial(path: Path) -> None:
     path.write_text("trial,status,seed,win_rate\n000-a,FINISHED,0,half\n")
     with pytest.raises(DataError, match="'000-a'.*'half'"):
         read_summary(path)
+
+
+def test_what_further_judges_say_stands_at_the_end(path: Path) -> None:
+    row = a_row(**{"sandbox/safety_score": 0.25, "sandbox/safety_score_low": 0.125})
+    write_summary(path, [row, a_row()])
+    assert path.read_text().splitlines()[0] == f"{COLUMNS},{INTERVALS},sandbox/safety_score,sandbox/safety_score_low"
+    assert read_summary(path)[0] == without(row, "asr_prefill_5")

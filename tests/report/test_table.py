@@ -10,7 +10,7 @@ from raysafe.errors import DataError
 from raysafe.report.summary import TrialRow, write_summary
 from raysafe.report.table import make_grid, markdown_table, print_report, result_table, short_names
 
-from .rows import FAILED, a_row
+from .rows import FAILED, a_row, without
 
 
 def a_console(width: int) -> Console:
@@ -53,7 +53,7 @@ def test_columns_without_room_are_named() -> None:
 
 
 def test_columns_that_no_trial_fills_are_left_out() -> None:
-    text = drawn([replace(a_row(), unsafe_selected=None)])
+    text = drawn([without(a_row(), "unsafe_selected")])
     assert "unsafe" not in text
 
 
@@ -125,5 +125,15 @@ def test_many_settings_share_one_column():
 
 
 def test_skipped_rows_have_a_column_only_where_some_were_skipped() -> None:
-    assert "dropped" not in drawn([a_row()], 160)
-    assert "dropped" in drawn([replace(a_row(), dropped_rows=3)], 160)
+    assert "dropped" not in drawn([a_row(), a_row(dropped_rows=0)], 160)
+    assert "dropped" in drawn([a_row(dropped_rows=3)], 160)
+
+
+def test_another_attack_has_a_column_behind_the_usual_ones() -> None:
+    names = list(make_grid([a_row(asr_gcg=0.5, asr_gcg_low=0.25)]).columns)
+    assert names[names.index("ASR gcg") - 1 :][:3] == ["ASR prefill", "ASR gcg", "over-refusal"]
+
+
+def test_in_markdown_every_rate_has_its_interval() -> None:
+    assert "| 0.93 [.50, 1.00] |" in markdown_table([a_row(utility_low=0.5, utility_high=1.0)])
+    assert "0.93 [" not in drawn([a_row(utility_low=0.5, utility_high=1.0)])

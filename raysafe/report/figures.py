@@ -1,0 +1,95 @@
+"""The figures of a trial: one list, which `summary.csv`, tables, means over seeds, the live table and the tracker read.
+
+A new figure is one line in `FIGURES`, and stands wherever trials are told; it stays empty where a trial has no such value.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Source = Literal["scores", "result", "record"]
+"""Where a trial's value comes from, under the figure's name: a rate of its evaluation (after an epoch, too), an attribute of its
+`TrialResult`, or what the sweep itself keeps of it (epochs, seconds)."""
+Unit = Literal["share", "rows", "epochs", "s", "text"]
+"""`share`: 0 to 1."""
+Average = Literal["interval", "mean"]
+"""Over seeds: a mean with its 95 % t-interval, or a mean alone; a text has none."""
+STAYS = 99
+
+
+@dataclass(frozen=True)
+class Figure:
+    """`name`: its column in `summary.csv`; `title`: its column in tables, if it has one, and `live` that while the sweep runs.
+
+    keep: where a terminal has no room, columns go in this order, the smallest first. main: always told with its interval,
+    and its highest value set off.
+    """
+
+    name: str
+    title: str = ""
+    source: Source = "scores"
+    unit: Unit = "share"
+    average: Average = "mean"
+    keep: int = 0
+    main: bool = False
+    live: str = ""
+
+    def text(self, value: Any) -> str:
+        """A value as it stands in a table."""
+        if self.unit == "share":
+            return f"{value:.2f}"
+        return value if self.unit == "text" else f"{value:.6g}"
+
+
+FIGURES: list[Figure] = [
+    Figure("win_rate", "win rate", average="interval", keep=STAYS, main=True, live="win rate"),
+    Figure("safety_score", "safety score", average="interval", keep=STAYS, main=True, live="safety"),
+    Figure("asr_direct", "ASR direct", average="interval", keep=8),
+    Figure("asr_prefill", "ASR prefill", average="interval", keep=7),
+    Figure("over_refusal", "over-refusal", average="interval", keep=4),
+    Figure("utility", "utility", average="interval", keep=6),
+    Figure("new_tasks", "new tasks", average="interval", keep=3),
+    Figure("selected_rows", source="result", unit="rows"),
+    Figure("unsafe_selected", "unsafe kept", source="result", keep=5),
+    Figure("ranking_auc", "ranking AUC", source="result", keep=2),
+    Figure("planted_recall", "planted found", source="result", keep=1),
+    Figure("safeinstr_rows", source="result", unit="rows"),
+    Figure("dropped_rows", "rows dropped", source="result", unit="rows", keep=STAYS),
+    Figure("epochs", source="record", unit="epochs"),
+    Figure("wall_s", source="record", unit="s"),
+]
+"""In the order of columns, but that `summary.csv` has those of `scores` first. Other attacks' rates follow the listed ones."""
+_ATTACK = re.compile(r"asr_(?!.*_(low|high|n|\d+)$)")
+"""Not an interval's end or n, and not a variant such as `asr_prefill_5`."""
+
+
+def listed(trials: Iterable[Mapping[str, Any]]) -> list[Figure]:
+    """All figures, with a line for every attack that is not in the list, by name, behind those that are."""
+    known = {figure.name for figure in FIGURES}
+    found = sorted({name for values in trials for name in values if _ATTACK.match(name)} - known)
+    others = [Figure(name, f"ASR {name.removeprefix('asr_')}", average="interval", keep=7) for name in found]
+    place = max((place for place, figure in enumerate(FIGURES, 1) if _ATTACK.match(figure.name)), default=0)
+    return [*FIGURES[:place], *others, *FIGURES[place:]]
+
+
+def of_other_judges(trials: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Names of what further judges say, `JUDGE/safety_score` and the like, in the order in which they come."""
+    return list(dict.fromkeys(name for values in trials for name in values if "/" in name))
+
+
+def figures_of(scores: Mapping[str, float], result: object | None, record: Mapping[str, Any]) -> dict[str, Any]:
+    """What is known of a trial, by name: its scores as they are (intervals and variants, too), then what its result has."""
+    of_result = {figure.name: getattr(result, figure.name, None) for figure in FIGURES if figure.source == "result"}
+    return {**scores, **record, **{name: value for name, value in of_result.items() if value is not None}}
+
+
+def tracked(values: Mapping[str, Any]) -> dict[str, float]:
+    """What a tracker is told of them: scores as `eval/NAME`, numbers of the result under their own names."""
+    known = {figure.name: figure for figure in FIGURES}
+    told = {}
+    for name, value in values.items():
+        figure = known.get(name, Figure(name))
+        if figure.source != "record" and figure.unit != "text":
+            told[f"eval/{name}" if figure.source == "scores" else name] = float(value)
+    return told

@@ -1,0 +1,62 @@
+"""Asking a model everything as a stage: generated once, read by any number of judges."""
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from raysafe.artifacts import OFF_KEY
+from raysafe.data.references import ModelRef
+from raysafe.evaluation.answering import Answers, Decoding, ask, generator
+from raysafe.evaluation.suites import Suite
+from raysafe.models.loading import freeze, load_model
+from raysafe.stages.base import Made
+from raysafe.training.workplace import Workplace
+
+
+@dataclass(frozen=True)
+class AnswersResult:
+    """How many answers there are."""
+
+    answers: int
+
+
+@dataclass(frozen=True)
+class AnswersStage:
+    """A model's answers to the suites: `answers.jsonl`, and `prompts.jsonl`, what was asked. `shared`: they are the reference
+    model's, which trials are compared with."""
+
+    kind: ClassVar[str] = "answers"
+    Result: ClassVar[type[AnswersResult]] = AnswersResult
+    model: ModelRef
+    suites: tuple[Suite, ...]
+    decoding: Decoding
+    shared: bool = field(default=False, metadata=OFF_KEY)
+
+    @property
+    def label(self) -> str:
+        return "reference answers" if self.shared else "answers"
+
+    def run(self, place: Workplace) -> AnswersResult:
+        """Load the model and ask it."""
+        context, chat = place.context, self.model.chat()
+        model = freeze(load_model(self.model.folder, self.decoding.dtype)).to(context.device)
+        answers = ask(self.suites, generator(model, chat, self.decoding, context), chat)
+        if context.rank == 0:
+            answers.save(place.folder)
+        return AnswersResult(len(answers.rows))
+
+
+@dataclass(frozen=True)
+class AnswersRef:
+    """Stored answers: their stage's key, and its folder."""
+
+    key: str
+    folder: str = field(metadata=OFF_KEY)
+
+    @staticmethod
+    def of(made: Made[AnswersResult]) -> "AnswersRef":
+        """A stage's."""
+        return AnswersRef(made.artifact.key, str(made.artifact.folder))
+
+    def load(self) -> Answers:
+        """The answers, and the prompts behind them."""
+        return Answers.load(self.folder)

@@ -1,0 +1,100 @@
+"""Judging stored answers as a stage, and after a training epoch without one."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar
+
+from raysafe.artifacts import OFF_KEY, fingerprint, write_json
+from raysafe.context import Context
+from raysafe.data.chat import ChatFormat
+from raysafe.evaluation.answering import Answer, ask, generator, write_lines
+from raysafe.evaluation.exam import Exam
+from raysafe.evaluation.judges import Judge, Verdict
+from raysafe.evaluation.judging import score
+from raysafe.evaluation.metrics import Rate, flat_rates
+from raysafe.stages.answers import AnswersRef
+from raysafe.training.workplace import Workplace
+
+VERDICTS = "verdicts.jsonl"
+
+
+@dataclass(frozen=True)
+class JudgedBy:
+    """A judge's name and version, and the fingerprint of its settings."""
+
+    name: str
+    version: str
+    settings: str
+
+
+@dataclass(frozen=True)
+class VerdictsResult:
+    """The scores, and who judged."""
+
+    metrics: Mapping[str, Rate]
+    judge: JudgedBy
+
+
+@dataclass(frozen=True)
+class VerdictsStage:
+    """A judge's verdicts on stored answers: `scores.json`, and `verdicts.jsonl`, whose lines are those of `answers.jsonl`.
+
+    Nothing is generated, so that another judge, or one with other settings, costs its own time alone.
+    """
+
+    kind: ClassVar[str] = "verdicts"
+    Result: ClassVar[type[VerdictsResult]] = VerdictsResult
+    answers: AnswersRef
+    judge: Judge
+    attacks: tuple[str, ...]
+    """Names of the attacks that count for safety."""
+    reference: AnswersRef | None = None
+    """The reference model's answers, for the win rate; None where they are these."""
+    beside: bool = field(default=False, metadata=OFF_KEY)
+    """Whether another judge's figures have the plain names."""
+    version: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "version", self.judge.version)  # a class attribute, which a key would not see
+
+    @property
+    def label(self) -> str:
+        return "reference" if self.shared else "verdicts"
+
+    @property
+    def shared(self) -> bool:
+        return self.reference is None
+
+    def run(self, place: Workplace) -> VerdictsResult:
+        """Judge, score, and tell."""
+        context, answers = place.context, self.answers.load()
+        reference = self.reference.load() if self.reference is not None else None
+        scores = score(answers, self.judge, self.attacks, reference, context)
+        if context.rank == 0:
+            write_lines(place.folder / VERDICTS, [_line(*one) for one in zip(answers.rows, scores.verdicts, strict=True)])
+            write_json(place.folder / "scores.json", scores.metrics)
+        context.report(1, {f"eval/{name}": value for name, value in flat_rates(self.named(scores.metrics)).items()})
+        return VerdictsResult(scores.metrics, JudgedBy(self.judge.name, self.version, fingerprint(self.judge)))
+
+    def named(self, metrics: Mapping[str, Rate]) -> dict[str, Rate]:
+        """The metrics as they are called among a trial's: a judge beside another has its name before them."""
+        return {f"{self.judge.name}/{name}" if self.beside else name: rate for name, rate in metrics.items()}
+
+
+def _line(row: Answer, verdict: Verdict) -> dict[str, Any]:
+    place = {"suite": row.suite, "variant": row.variant, "index": row.index, "content_hash": row.content_hash}
+    return {**place, **asdict(verdict)}
+
+
+@dataclass(frozen=True)
+class EpochExam:
+    """What a model is asked after each training epoch, and what it is compared with; the first judge decides."""
+
+    exam: Exam
+    reference: AnswersRef
+
+    def scores(self, model: Any, chat: ChatFormat, context: Context) -> dict[str, float]:
+        """`eval/NAME` with `_low` and `_high` of every metric; every rank calls it."""
+        answers = ask(self.exam.after_epoch, generator(model, chat, self.exam.decoding, context), chat)
+        scores = score(answers, self.exam.judges[0], self.exam.attacks, self.reference.load(), context)
+        return {f"eval/{name}": value for name, value in scores.flat().items()}
