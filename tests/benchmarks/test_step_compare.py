@@ -12,7 +12,7 @@ def test_it_gives_seconds_operations_and_floors_of_every_way():
     published, ours = (result["ways"][way] for way in ("published", "ours"))
     assert published["first_flops"] > ours["first_flops"] > 0
     assert len(ours["seconds"]) == 2 and 0 < ours["floor_share"] < 1
-    assert result["differences"]["published"] < 1e-5
+    assert result["differences"]["published"] < 2e-5  # as in test_step_ways
 
 
 def test_a_step_that_computes_something_else_is_not_timed(monkeypatch):

@@ -1,7 +1,9 @@
 """One trajectory, whatever the ZeRO stage, the number of workers or the split of the batch (real DeepSpeed on real workers)."""
 
 import pytest
+import torch
 from small import small_trial
+from tolerances import after_adam, likely, network
 
 from raysafe.artifacts import Store
 from raysafe.cluster.groups import worker_groups
@@ -28,6 +30,10 @@ TWO_WORKERS = {
     "2 workers, zero 3, accumulation 2": {"zero_stage": 3, "accumulation": 2},
 }
 
+
+TERMS = network(layers=2, width=32, inner=64, positions=64, vocabulary=440)
+NEAR = {"rel": likely(TERMS, torch.float32), "abs": after_adam(2 * 7, 1e-3, 64, TERMS, torch.float32)}
+"""Two epochs of 26 rows, 4 a step, with gradients of norms below 64: each about 1e-5, DeepSpeed has float32 only."""
 
 FULL = {"selector": {"algorithm": 1, "optimizer": "adamw_released"}}
 """SEAL with a second model and the released optimiser: other losses, hence a straight run of its own."""
@@ -78,7 +84,7 @@ def trajectories(request, ray_here, random_model, tmp_path_factory):
 def test_deepspeed_gives_the_losses_of_a_loop_written_by_hand(trajectories, straight):
     for name, losses in trajectories.items():
         expected = straight["Algorithm 1" if "Algorithm 1" in name else "Algorithm 2"]
-        assert losses == pytest.approx(expected, rel=1e-6, abs=1e-6), name
+        assert losses == pytest.approx(expected, **NEAR), name
 
 
 def test_training_moves_the_losses_at_all(straight):
