@@ -19,7 +19,7 @@ from raysafe.selection.base import Learned, Visit
 from raysafe.selection.measures import auc
 from raysafe.training.engine import Engine, Engines, Load, open_engine
 from raysafe.training.loop import check_finite, save_state
-from raysafe.training.step import indices_where, not_finite, seed_step
+from raysafe.training.step import not_finite, rows_where, seed_step
 
 Losses = dict[str, Tensor]
 """Stream to l(model; z), length-normalised NLL, one a row."""
@@ -239,7 +239,7 @@ def _check(learners: Learners, losses: Mapping[tuple[str, str], Tensor], part: M
     faults = {}
     for (model, stream), losses_B in losses.items():
         rows = part.batch.rows[part.batch.streams[stream]]
-        faults[_told(learners, model, stream)] = indices_where(rows, ~torch.isfinite(losses_B))
+        faults[_told(learners, model, stream)] = rows_where(rows, ~torch.isfinite(losses_B))
     if context.total([float(any(faults.values()))])[0]:
         raise not_finite(part.step.number, faults, context)
 

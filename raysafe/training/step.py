@@ -16,6 +16,11 @@ from raysafe.errors import NotFiniteError
 from raysafe.objectives import Objective, StreamLogProbs, batch_means, total_loss
 from raysafe.training.engine import Engine
 
+RowPlace = tuple[str, int]
+"""A row's file and its index there."""
+Faults = Mapping[str, Sequence[RowPlace]]
+"""Rows to blame, by stream."""
+
 
 @dataclass(frozen=True)
 class TrainingData:
@@ -151,30 +156,32 @@ class Formula:
         return [total_loss(means, self.objective.alpha).item(), align, means["retain"].item()]
 
     @torch.no_grad()
-    def faults(self, log_probs_L: Tensor) -> dict[str, list[int]]:
-        """By stream, the source indices of the rows that are to blame: their own log-probabilities are not finite, or else
+    def faults(self, log_probs_L: Tensor) -> Faults:
+        """By stream, the rows that are to blame: their own log-probabilities are not finite, or else
         the objective's value on them is not."""
         streams = self.streams(log_probs_L)
         bad = {name: ~torch.isfinite(stream.policy_BT).all(dim=-1) for name, stream in streams.items()}
         if not any(bad_B.any() for bad_B in bad.values()):
             losses = self.objective(streams)
             bad = {name: ~torch.isfinite(losses["retain" if name == "retain" else "align"]) for name in streams}
-        return {name: indices_where(self.batch.rows[self.batch.streams[name]], bad_B) for name, bad_B in bad.items()}
+        return {name: rows_where(self.batch.rows[self.batch.streams[name]], bad_B) for name, bad_B in bad.items()}
 
 
-def indices_where(rows: Sequence[TokenRow], chosen_B: Tensor) -> list[int]:
-    """Source indices of the chosen rows."""
-    return [row.index for row, chosen in zip(rows, chosen_B.tolist(), strict=True) if chosen]
+def rows_where(rows: Sequence[TokenRow], chosen_B: Tensor) -> list[RowPlace]:
+    """Where the chosen rows stand."""
+    return [(row.source, row.index) for row, chosen in zip(rows, chosen_B.tolist(), strict=True) if chosen]
 
 
-def not_finite(number: int, faults: Mapping[str, list[int]], context: Context) -> NotFiniteError:
-    """The error that names step, stream and rows of all workers; every rank calls it."""
-    found: dict[str, set[int]] = {}
+def not_finite(number: int, faults: Faults, context: Context) -> NotFiniteError:
+    """The error that names step, stream, file and rows of all workers; every rank calls it."""
+    found: dict[tuple[str, str], set[int]] = {}
     for part in context.gather(dict(faults)):
         for name, rows in part.items():
-            found.setdefault(name, set()).update(rows)
+            for source, index in rows:
+                found.setdefault((name, source), set()).add(index)
     named = [
-        f"`{name}` row{'s' if len(rows) > 1 else ''} {', '.join(map(str, sorted(rows)))}" for name, rows in found.items() if rows
+        f"`{name}` row{'s' if len(rows) > 1 else ''} {', '.join(map(str, sorted(rows)))}{f' of {source}' if source else ''}"
+        for (name, source), rows in found.items()
     ]
     where = " and ".join(named) or "the sum over the step, of no row alone"
     return NotFiniteError(f"step {number + 1}: the loss is not finite because of {where} (rows counted from 0 in their file).")

@@ -11,6 +11,7 @@ from tolerances import FORMULA, TINY, adam_parameters, after_adam, likely, worst
 
 from raysafe.config.sections import TrainingSettings
 from raysafe.context import local_context
+from raysafe.data.tokens import TokenRow
 from raysafe.errors import NotFiniteError, StageStopped
 from raysafe.objectives import OBJECTIVES, StreamLogProbs
 from raysafe.objectives.door import Door
@@ -20,7 +21,7 @@ from raysafe.objectives.wdoor import WDoor
 from raysafe.training.engine import PlainEngine
 from raysafe.training.loop import plan_training_step, steps_per_epoch, train
 from raysafe.training.schedule import lr_at
-from raysafe.training.step import Run, StepPlan, TrainingData, train_step
+from raysafe.training.step import Run, StepPlan, TrainingData, not_finite, rows_where, train_step
 
 BATCH = {"epochs": 2, "batch_size": 4, "lr": 1e-2}
 STEPS = 4
@@ -184,6 +185,14 @@ def test_a_broken_model_is_told_by_the_rows_of_every_stream():
     engine, settings = PlainEngine(lambda: model, TrainingSettings(batch_size=2)), TrainingSettings(batch_size=2)
     with pytest.raises(NotFiniteError, match=r"step 8: .*`retain` rows 1, 3 and `safe` rows 0, 2"):
         train_step(engine, Run(Refusal(), data(Refusal()), settings), StepPlan(7, [1, 3], [0, 2]), local_context())
+
+
+def test_rows_to_blame_are_named_by_their_own_files():
+    """SafeInstr's rows are of `data.safe`, though they stand in the retain stream."""
+    rows = [TokenRow(3, (1, 2), 1, "d.jsonl"), TokenRow(3, (1, 2), 1, "safe.jsonl"), TokenRow(1, (1, 2), 1, "d.jsonl")]
+    faults = {"retain": rows_where(rows, torch.tensor([True, True, True]))}
+    said = str(not_finite(4, faults, local_context()))
+    assert "step 5: the loss is not finite because of `retain` rows 1, 3 of d.jsonl and `retain` row 3 of safe.jsonl" in said
 
 
 def test_nothing_is_trained_on_a_loss_that_is_not_finite():
