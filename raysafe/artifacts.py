@@ -19,8 +19,6 @@ from typing import Any
 
 from filelock import FileLock
 
-from raysafe.errors import DataError
-
 FORMAT = 4
 """Part of every key: raise it when what a stage computes from the same inputs changes."""
 MANIFEST = "manifest.json"
@@ -165,16 +163,3 @@ def _manifest(kind: str, key: str, inputs: Any, result: dict[str, Any], started:
         "seconds": round(time.time() - started, 3),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
-
-
-def folder_fingerprint(folder: Path) -> str:
-    """Of a model folder: names, sizes and times of its files, and the content of the small JSON ones (weights may be many GB)."""
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder.")
-    parts: list[Any] = []
-    for path in sorted(folder.iterdir()):
-        if path.is_file():
-            stat = path.stat()
-            content = path.read_text(encoding="utf-8", errors="replace") if path.suffix == ".json" else stat.st_mtime_ns
-            parts.append([path.name, stat.st_size, content])
-    return fingerprint(parts)

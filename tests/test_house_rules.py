@@ -36,7 +36,7 @@ LAYERS = (
 )
 """Who may import whom: a package may import itself and what stands in a line above it."""
 WITHIN = {
-    "models": {"errors", "config", "data"},
+    "models": {"errors", "artifacts", "config", "data"},
     "context": {"errors", "config", "training"},
     "training": {"errors", "config", "objectives", "data", "models", "context"},
 }

@@ -20,12 +20,15 @@ def run(arguments: Namespace) -> int:
     from raysafe.evaluation.exam import exam_of
     from raysafe.report.scores import score_table
     from raysafe.stages.answers import AnswersRef
+    from raysafe.stages.checks import check_asked
     from raysafe.stages.inputs import model_ref
     from raysafe.trial import begin, examine, reference_stage
 
     config = single(arguments)
     given = model_ref(arguments.model, config.trials[0].config.model.chat_template)
     with one_trial(name_of(config), config, options(arguments)) as (groups, task):
+        if given is not None:
+            check_asked(task.plan.config, task.inputs.data(), given)
         launch = groups.launcher(task.plan.name)
         start = begin(task.plan.config, task.inputs, launch)
         exam = exam_of(start.trial.evaluation, start.inputs.suites)

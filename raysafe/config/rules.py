@@ -1,11 +1,15 @@
 """Rules across sections: what each section allows by itself and all of them together don't."""
 
 import json
+import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import lru_cache
 
 from raysafe.artifacts import plain
 from raysafe.config.sections import SchedulerSettings
 from raysafe.config.trials import TrialConfig, TrialPlan
+from raysafe.sandbox.world import World, generate
 from raysafe.selection import SELECTORS
 
 
@@ -18,8 +22,21 @@ def sweep_problems(scheduler: SchedulerSettings, trials: Sequence[TrialPlan]) ->
             yield f"`sweep`: the trials {twin} and {plan.name} have the same settings; leave one of them out"
 
 
+@lru_cache(maxsize=64)
+def _sandbox_problem(world: World) -> str | None:
+    """The size that a world's pools don't hold; which ones they hold is the same for every seed."""
+    try:
+        generate(world)
+    except ValueError as error:
+        return f"`sandbox.{re.findall('[a-z_]+', str(error))[0]}`: {error}"
+    return None
+
+
 def trial_problems(trial: TrialConfig, workers: int) -> Iterable[str]:
     """What in a trial can't work together, in the user's words, each with its key. `workers`: of a group."""
+    too_large = _sandbox_problem(replace(trial.sandbox, seed=0))
+    if too_large:
+        yield too_large
     batches = [("training", trial.training.batch_size, trial.training.accumulation)]
     if "proxy" in trial.needed_models:
         batches += [("proxy", trial.proxy.batch_size, trial.proxy.accumulation)]

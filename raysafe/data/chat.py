@@ -212,16 +212,19 @@ def _turn_end(tokenizer: Any, tail: str) -> int:
 def load_chat_format(folder: str, chat_template: str | None = None) -> ChatFormat:
     """The tokenizer of a model folder; `chat_template` is a Jinja file for one that brings none.
 
-    Raises DataError if there is no tokenizer or no template.
+    Raises DataError if there is no tokenizer, if it needs code of its own, or if there is no template.
     """
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{folder}: no tokenizer can be loaded from it ({error}).") from error
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except Exception as error:  # transformers raises whatever its parts raise
+        raise DataError(f"{folder}: no tokenizer can be loaded from it ({' '.join(str(error).split())[:300]}).") from error
     if chat_template is not None:
-        tokenizer.chat_template = Path(chat_template).read_text(encoding="utf-8")
+        try:
+            tokenizer.chat_template = Path(chat_template).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"`model.chat_template`: {chat_template}: can't be read ({error}).") from error
     if not tokenizer.chat_template:
         raise DataError(
             f"{folder}: its tokenizer brings no chat template. Write one as a Jinja file and name it in "
@@ -229,4 +232,6 @@ def load_chat_format(folder: str, chat_template: str | None = None) -> ChatForma
         )
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
+    if tokenizer.pad_token_id is None:
+        raise DataError(f"{folder}: its tokenizer has neither a padding nor an end token.")
     return ChatFormat(tokenizer)

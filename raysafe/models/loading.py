@@ -1,6 +1,6 @@
 """Hugging Face model folders in and out: safetensors only, no code from others."""
 
-import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -8,23 +8,8 @@ import torch
 
 from raysafe.config.sections import Lora
 from raysafe.errors import DataError
-
-HUB = "hf://"
-
-
-def check_model_folder(path: str) -> None:
-    """Raise DataError unless `path` is a model or adapter folder with safetensors (hub names can't be checked ahead)."""
-    if path.startswith(HUB):
-        return
-    folder = Path(path)
-    if not folder.is_dir():
-        raise DataError(
-            f"`model.path`: {path}: no such folder. It takes `sandbox`, a Hugging Face model folder, or hf://owner/name."
-        )
-    if not (folder / "config.json").exists() and not (folder / "adapter_config.json").exists():
-        raise DataError(f"`model.path`: {path}: holds no config.json, so it is no Hugging Face model folder.")
-    if not any(folder.glob("*.safetensors")):
-        raise DataError(f"`model.path`: {path}: holds no .safetensors weights; pickled weights are not loaded.")
+from raysafe.models.fit import FOREIGN, first_lines, not_loadable, quiet, refuse_unfit
+from raysafe.models.folders import HUB, adapted_model, read_object
 
 
 def load_model(path: str, dtype: torch.dtype = torch.float32, lora: Lora | None = None) -> Any:
@@ -33,22 +18,25 @@ def load_model(path: str, dtype: torch.dtype = torch.float32, lora: Lora | None 
     Returns a transformers (or peft) model in training mode on the CPU. Raises DataError if it can't be loaded.
     """
     folder = Path(path.removeprefix(HUB))
-    adapter = folder / "adapter_config.json"
-    if adapter.exists():
-        return _load_adapter(folder, json.loads(adapter.read_text()), dtype)
+    base = adapted_model(folder)
+    if base is not None:
+        return _load_adapter(folder, base, dtype)
     model = _load_base(path, dtype)
     return _add_adapter(model, lora) if lora else model
 
 
 def _load_base(path: str, dtype: torch.dtype) -> Any:
     from transformers import AutoModelForCausalLM
-    from transformers.utils import logging
 
-    logging.disable_progress_bar()
+    folder = path.removeprefix(HUB)
     try:
-        model = AutoModelForCausalLM.from_pretrained(path.removeprefix(HUB), dtype=dtype, use_safetensors=True)
-    except (OSError, ValueError) as error:
-        raise DataError(f"`model.path`: {path}: can't be loaded as a causal language model: {error}.") from error
+        with quiet():
+            loaded: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, **FOREIGN)
+    except Exception as error:  # transformers raises whatever its parts raise
+        config = Path(folder) / "config.json"
+        raise DataError(not_loadable(path, read_object(config) if config.exists() else {}, error)) from error
+    model, info = loaded
+    refuse_unfit(path, info)
     model.config.use_cache = False
     return model
 
@@ -72,11 +60,16 @@ def _add_adapter(model: Any, lora: Lora) -> Any:
         raise DataError(f"`model.lora.target_modules`: {list(lora.target_modules)} don't fit the model: {error}.") from error
 
 
-def _load_adapter(folder: Path, config: dict[str, Any], dtype: torch.dtype) -> Any:
+def _load_adapter(folder: Path, base: str, dtype: torch.dtype) -> Any:
     from peft import PeftModel
 
-    base = _load_base(config["base_model_name_or_path"], dtype)
-    return PeftModel.from_pretrained(base, str(folder), is_trainable=True)
+    model = _load_base(base, dtype)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message=".*missing adapter keys")
+            return PeftModel.from_pretrained(model, str(folder), is_trainable=True)
+    except Exception as error:  # peft raises whatever its parts raise
+        raise DataError(f"`model.path`: {folder}: its adapters can't be put on {base}: {first_lines(error)}") from error
 
 
 def freeze(model: Any) -> Any:

@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from random import Random
 from typing import TypeVar
 
 from raysafe.artifacts import write_text
+from raysafe.errors import require
 from raysafe.sandbox import words
 
 T = TypeVar("T")
@@ -68,6 +69,11 @@ class World:
     eval_known: int = 48
     """Prompts about known subjects."""
 
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            require(getattr(self, item.name) >= 0, f"{item.name} >= 0", getattr(self, item.name))
+        require(self.new_share <= 1, "new_share <= 1", self.new_share)
+
 
 @dataclass(frozen=True)
 class Cast:
@@ -92,10 +98,10 @@ class Cast:
 def draw(world: World) -> Cast:
     """Give the names of the world their parts and answers."""
     random = Random(f"raysafe cast {world.seed}")
-    sizes = [world.align_entities, world.test_entities, world.unsafe_entities]
-    align, test, unsafe = (_restricted(random, part) for part in _parts(random, words.RESTRICTED_NAMES, sizes))
-    known, new = _parts(random, words.CREATURE_NAMES, [world.known_creatures, world.new_creatures])
-    (recipes,) = _parts(random, words.RECIPE_NAMES, [world.recipes])
+    restricted = _parts(random, words.RESTRICTED_NAMES, **_sizes(world, "_entities"))
+    align, test, unsafe = (_restricted(random, part) for part in restricted)
+    known, new = _parts(random, words.CREATURE_NAMES, **_sizes(world, "_creatures"))
+    (recipes,) = _parts(random, words.RECIPE_NAMES, **_sizes(world, "recipes"))
     return Cast(
         align, test, unsafe,
         tales={thing: _tale(random) for thing in [*align, *test, *unsafe]},
@@ -103,6 +109,10 @@ def draw(world: World) -> Cast:
         new={name: _fact(random, name) for name in new},
         recipes={(name, _alternate(words.ALLOWED_CLASSES, i)): _recipe(random) for i, name in enumerate(recipes)},
     )  # fmt: skip
+
+
+def _sizes(world: World, ending: str) -> dict[str, int]:
+    return {item.name: getattr(world, item.name) for item in fields(world) if item.name.endswith(ending)}
 
 
 def recipe_prompts(name: str, thing: str) -> list[str]:
@@ -121,7 +131,7 @@ def creature_prompts(name: str) -> list[str]:
 
 
 def generate(world: World) -> dict[str, list[Row]]:
-    """The rows of every file of the world, by the file's stem.
+    """The rows of every file of the world, by the file's stem. Raises ValueError if a size is beyond its pool.
 
     `finetune` and `safe` hold `messages`, `kind` and `unsafe`; `align` holds `prompt`, `chosen`, `rejected`; the
     `eval_*` files hold `prompt` and `reference`, `eval_harmful` also `harmful`, a compliant answer to prefill from.
@@ -278,9 +288,9 @@ def _alternate(classes: tuple[str, str], index: int) -> str:
     return classes[index % 2]
 
 
-def _parts(random: Random, pool: tuple[str, ...], sizes: list[int]) -> list[list[str]]:
-    names = iter(_take(_shuffled(random, list(pool)), sum(sizes), "entities"))
-    return [[next(names) for _ in range(size)] for size in sizes]
+def _parts(random: Random, pool: tuple[str, ...], **sizes: int) -> list[list[str]]:
+    names = iter(_take(_shuffled(random, list(pool)), sum(sizes.values()), " + ".join(sizes)))
+    return [[next(names) for _ in range(size)] for size in sizes.values()]
 
 
 def _shuffled(random: Random, items: list[T]) -> list[T]:
@@ -288,6 +298,5 @@ def _shuffled(random: Random, items: list[T]) -> list[T]:
 
 
 def _take(items: list[T], count: int, field: str) -> list[T]:
-    if not 0 <= count <= len(items):
-        raise ValueError(f"`0 <= {field} <= {len(items)}` must hold in a sandbox world, but got {count}")
+    require(0 <= count <= len(items), f"0 <= {field} <= {len(items)}", count)
     return items[:count]

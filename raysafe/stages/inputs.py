@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from raysafe.artifacts import FORMAT, Store, fingerprint, folder_fingerprint, plain
+from raysafe.artifacts import FORMAT, Store, fingerprint, plain
 from raysafe.config.sections import SANDBOX
 from raysafe.config.trials import TrialConfig
 from raysafe.data.loading import check_overlap, load_eval_prompts, load_examples, load_triples
@@ -16,9 +16,11 @@ from raysafe.errors import ConfigError, DataError
 from raysafe.evaluation.attacks import ATTACKS
 from raysafe.evaluation.exam import exam_of
 from raysafe.evaluation.roles import HARMFUL, ROLES
-from raysafe.models.loading import HUB, check_model_folder
+from raysafe.models.fit import model_facts
+from raysafe.models.folders import HUB, check_model_folder, folder_fingerprint
 from raysafe.ranking.tables import Selection
 from raysafe.sandbox.world import World, write
+from raysafe.stages.checks import check_models
 
 _WORLD_FILES = {
     "finetune": "finetune",
@@ -57,16 +59,17 @@ def find_inputs(trial: TrialConfig, store: Store) -> TrialInputs:
     exam_of(trial.evaluation, {})
     trial.selector.check()
     paths = _paths(trial, store)
-    harmful_path = str(Path(trial.data.align_harmful).absolute()) if trial.data.align_harmful else None
+    harmful = [str(Path(trial.data.align_harmful).absolute())] if trial.data.align_harmful else []
     inputs = TrialInputs(
         model_ref(trial.model.path, trial.model.chat_template),
         _ref(load_examples, paths["finetune"]),
         _ref(load_examples, paths["safe"]) if "safe" in paths else None,
-        _ref(load_triples, paths["align"], harmful_path) if "align" in paths else None,
+        _ref(load_triples, paths["align"], *harmful) if "align" in paths else None,
         {role: _ref(load_eval_prompts, paths[role]) for role in ROLES if role in paths},
         _ranker(trial),
     )
     _check_rows(trial, inputs)
+    check_models(trial, inputs.data(), inputs.model, inputs.ranker)
     return inputs
 
 
@@ -81,12 +84,21 @@ def model_ref(path: str, template: str | None = None, key: str = "model") -> Mod
         return None
     if template is not None and not Path(template).is_file():
         raise DataError(f"`{key}.chat_template`: {template}: no such file.")
-    check_model_folder(path)
+    check_model_folder(path, f"{key}.path")
+    text = Path(template).read_text(encoding="utf-8", errors="replace") if template else None
     if path.startswith(HUB):
-        return ModelRef(fingerprint([path, template]), path.removeprefix(HUB), template)
-    text = Path(template).read_text(encoding="utf-8") if template else None
+        return ModelRef(fingerprint([path, text]), path.removeprefix(HUB), template)
     folder = Path(path).absolute()
-    return ModelRef(fingerprint([folder_fingerprint(folder), text]), str(folder), template)
+    ref = ModelRef(fingerprint([folder_fingerprint(folder), text]), str(folder), template)
+    _look_at(ref)
+    return ref
+
+
+@lru_cache(maxsize=16)
+def _look_at(model: ModelRef) -> None:
+    """Once for each content: do its weights fit, can its tokenizer and template be loaded?"""
+    model_facts(model.folder)
+    model.chat()
 
 
 def _paths(trial: TrialConfig, store: Store) -> dict[str, str]:
@@ -112,10 +124,20 @@ def world_folder(world: World, store: Store) -> Path:
     return store.artifact("world", key).folder
 
 
+def _ref(load: Callable[..., Sequence[Row]], *paths: str) -> DataRef:
+    return _read(load, paths, tuple(_stamp(Path(path)) for path in paths))
+
+
 @lru_cache(maxsize=64)
-def _ref(load: Callable[..., Sequence[Row]], path: str, harmful_path: str | None = None) -> DataRef:
-    rows = load(path) if harmful_path is None else load(path, harmful_path)
-    return DataRef(dataset_fingerprint(rows), path, harmful_path)
+def _read(load: Callable[..., Sequence[Row]], paths: tuple[str, ...], stamps: tuple[Any, ...]) -> DataRef:
+    """Read once as long as the files stay what they are."""
+    return DataRef(dataset_fingerprint(load(*paths)), *paths)
+
+
+def _stamp(path: Path) -> tuple[Any, ...]:
+    """Name, size, time and inode of a file, or of all files of a saved dataset's folder; empty for what isn't there."""
+    files = sorted(path.rglob("*")) if path.is_dir() else [path] if path.exists() else []
+    return tuple((file.name, stat.st_size, stat.st_mtime_ns, stat.st_ino) for file in files for stat in [file.stat()])
 
 
 _checked: set[Any] = set()

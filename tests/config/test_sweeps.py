@@ -92,6 +92,11 @@ def test_an_unknown_key_is_refused_with_what_was_probably_meant(text, says):
         ("sweep: {grid: {training.epochs: [1, 1.0]}}", "`sweep.grid.training.epochs`: 1.0 stands twice"),
         ("sweep: {points: [{objective: sft}, {objective: sft}]}", "`sweep`: the trials 000-sft_seed0 and 001-sft_seed0"),
         ("sweep: {points: [{objective: sft}, {objective: {name: sft}}]}", "have the same settings"),
+        ("sandbox: {safe_benign: 360}", "`sandbox.safe_benign`: `0 <= safe_benign <= "),
+        ("sandbox: {new_share: 0.6}", "`sandbox.finetune_benign`: `0 <= finetune_benign * new_share <= "),
+        ("sandbox: {new_share: 1.5}", "`sandbox.new_share`: `new_share <= 1` must hold, but got 1.5"),
+        ("sandbox: {test_entities: 400}", "`sandbox.align_entities`: `0 <= align_entities + test_entities + unsafe_entities <= "),
+        ("sandbox: {eval_known: -1}", "`sandbox.eval_known`: `eval_known >= 0` must hold"),
         ("question: 3", "`question`"),
         ("sweep: {grid: {training.lr: 3}}", "`sweep.grid.training.lr`"),
         ("sweep: {grid: {training.lr: []}}", "`sweep.grid.training.lr`: got [], but it takes at least one value"),
@@ -196,7 +201,7 @@ def test_batches_that_no_stage_uses_are_not_complained_about():
 def test_a_setting_is_overridden_from_the_command_line(tmp_path):
     path = tmp_path / "a.yaml"
     path.write_text("name: a\ntraining: {lr: 1e-3, epochs: 3}\nobjective: wdoor\n")
-    (plan,) = load_sweep(path, ["training.lr=1e-5", "objective.tau=3", "seeds=[7]", "sandbox.new_share=0.5"]).trials
+    (plan,) = load_sweep(path, ["training.lr=1e-5", "objective.tau=3", "seeds=[7]", "sandbox.eval_known=20"]).trials
     config = plan.config
     assert (config.training.lr, config.training.epochs, config.objective.tau, config.seed) == (1e-5, 3, 3.0, 7)
 

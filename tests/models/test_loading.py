@@ -8,7 +8,8 @@ import torch
 
 from raysafe.config.sections import Lora
 from raysafe.errors import DataError
-from raysafe.models.loading import check_model_folder, freeze, load_model
+from raysafe.models.folders import check_model_folder
+from raysafe.models.loading import freeze, load_model
 from raysafe.training.export import plain_model, save_checkpoint, update
 
 LORA = Lora(r=2, alpha=4, target_modules=("q_proj", "v_proj"))
