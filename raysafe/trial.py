@@ -21,7 +21,8 @@ from raysafe.objectives.base import FrozenModel
 from raysafe.objectives.dpo import Dpo
 from raysafe.ranking.diagnosis import DIAGNOSIS_FILE, Diagnosis, RankingTensors, diagnose
 from raysafe.ranking.learning import engine_settings
-from raysafe.ranking.tables import Ranking, Selection, keep_top, save_rows
+from raysafe.ranking.selecting import SELECTION_FILE, Choice, keep_rows
+from raysafe.ranking.tables import save_rows
 from raysafe.stages.answers import AnswersRef, AnswersStage
 from raysafe.stages.base import Job, Launch, Made
 from raysafe.stages.inputs import TrialInputs, find_inputs
@@ -75,8 +76,9 @@ def run_trial(
     ranking = launch(rank_stage(start))
     frozen = launch_frozen(start, launch)
     ranked = ranking.wait()
-    selection = select(trial, ranked)
-    kept = save_selection(selection, folder)
+    choice = choice_of(trial, ranked)
+    selection = keep_rows(choice, store, folder)
+    kept = SelectionRef(fingerprint(selection.rows), str(folder / SELECTION_FILE))
     reference = AnswersRef.of(asked.wait())
     base = launch(VerdictsStage(reference, exam.judges[0], exam.attacks))
     each_epoch = EpochExam(exam, reference) if trial.evaluation.each_epoch else None
@@ -94,7 +96,7 @@ def run_trial(
         ranking_auc=ranked.result.auc,
         checkpoint=trained.artifact,
         safeinstr_rows=len(stage.admixture.rows) if stage.admixture else 0,
-        planted_recall=recall_of(trial, ranked),
+        planted_recall=recall_of(choice),
         dropped_rows=sum(map(len, trained.result.dropped.values())),
     )
 
@@ -214,37 +216,23 @@ def stored(made: Made[LogProbsResult]) -> LogProbsRef:
     return LogProbsRef(made.artifact.key, str(made.artifact.folder))
 
 
-def select(trial: TrialConfig, ranking: Made[RankResult]) -> Selection:
+def choice_of(trial: TrialConfig, ranking: Made[RankResult]) -> Choice:
     """The top p % of the ranking, or what `selection.file` holds."""
-    if trial.selection.file is not None and trial.selection.percent is None:
-        return Selection.load(Path(trial.selection.file))
-    return keep_top(chosen_ranking(trial, ranking), trial.percent)
-
-
-def save_selection(selection: Selection, folder: Path) -> SelectionRef:
-    """The trial's `selection.parquet`."""
-    path = folder / "selection.parquet"
-    selection.save(path)
-    return SelectionRef(fingerprint(selection.rows), str(path))
-
-
-def chosen_ranking(trial: TrialConfig, ranking: Made[RankResult]) -> Ranking:
-    """The scores that are selected by: the stage's, or those in `selection.file`."""
-    own = ranking.artifact.folder / "ranking.parquet"
-    return Ranking.load(Path(trial.selection.file) if trial.selection.file else own)
+    if trial.selection.file is not None:
+        return Choice.of_file(Path(trial.selection.file), trial.selection.percent)
+    return Choice.of_ranking(ranking.artifact, trial.percent)
 
 
 def diagnosis_of(trial: TrialConfig, ranking: Made[RankResult]) -> Diagnosis:
     """What is told of the ranking that is selected by."""
-    told = ranking.artifact.folder / DIAGNOSIS_FILE
-    return Diagnosis.load(told) if trial.selection.file is None and told.exists() else diagnose(chosen_ranking(trial, ranking))
+    if trial.selection.file is not None:
+        return diagnose(choice_of(trial, ranking).ranking())
+    return Diagnosis.load(ranking.artifact.folder / DIAGNOSIS_FILE)
 
 
-def recall_of(trial: TrialConfig, ranking: Made[RankResult]) -> float | None:
-    """Recall of the planted rows at the trial's p; None where none is in the ranking that is selected by."""
-    if trial.selection.file is not None and trial.selection.percent is None:
-        return None  # a selection as it is: there is no p to speak of
-    return RankingTensors.of(chosen_ranking(trial, ranking)).planted_recall(trial.percent)
+def recall_of(choice: Choice) -> float | None:
+    """Recall of the planted rows at the choice's p; None where none is in the ranking, or there is no p to speak of."""
+    return None if choice.percent is None else RankingTensors.of(choice.ranking()).planted_recall(choice.percent)
 
 
 def admixture(start: Start) -> Admixture | None:

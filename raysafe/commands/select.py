@@ -17,7 +17,7 @@ def run(arguments: Namespace) -> int:
     from raysafe.cluster.running import one_trial
     from raysafe.errors import ConfigError
     from raysafe.report.ranking_tables import print_diagnosis
-    from raysafe.trial import begin, diagnosis_of, rank_stage, select
+    from raysafe.trial import begin, choice_of, diagnosis_of, rank_stage
 
     config = single(arguments)
     if arguments.out.suffix != ".parquet":
@@ -25,7 +25,7 @@ def run(arguments: Namespace) -> int:
     with one_trial(name_of(config), config, options(arguments)) as (groups, task):
         launch, one = groups.launcher(task.plan.name, tell), task.plan.config
         ranking = launch(rank_stage(begin(one, task.inputs, launch))).wait()
-    selection = select(one, ranking)
+    selection = choice_of(one, ranking).selection()
     selection.save(arguments.out)
     print_diagnosis(diagnosis_of(one, ranking), Console())
     print(f"{len(selection.rows)} of {selection.total} rows selected{unsafe_text(selection.unsafe_share)}: {arguments.out}")

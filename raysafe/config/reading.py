@@ -13,6 +13,7 @@ import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from raysafe.errors import ConfigError
+from raysafe.selection.gammas import import_path
 
 T = TypeVar("T")
 _FLOAT = re.compile(r"^[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)([eE][-+]?\d+)$")
@@ -77,6 +78,21 @@ def parse_overrides(raw: dict[str, Any], overrides: Iterable[str]) -> None:
         if not equals or not key:
             raise ConfigError(f"--set takes KEY=VALUE, as in --set training.epochs=2, but got {text!r}.")
         set_key(raw, key, parse_yaml(value, f"--set {key}"))
+
+
+def named_functions(raw: Any, key: str, problems: list[str]) -> Any:
+    """Values given from Python with every function in them as its import path, so that they are plain."""
+    if isinstance(raw, Mapping):
+        return {name: named_functions(value, f"{key}.{name}" if key else str(name), problems) for name, value in raw.items()}
+    if isinstance(raw, list | tuple):
+        return type(raw)(named_functions(value, key, problems) for value in raw)
+    if not callable(raw):
+        return raw
+    try:
+        return import_path(raw)
+    except ValueError as error:
+        problems.append(f"`{key}`: {error}")
+        return None
 
 
 def merged(beneath: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

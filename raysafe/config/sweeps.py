@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from raysafe.config.reading import build, merged, parse_overrides, read_yaml, set_key, unknown_key
+from raysafe.config.reading import build, merged, named_functions, parse_overrides, read_yaml, set_key, unknown_key
 from raysafe.config.rules import sweep_problems, trial_problems
 from raysafe.config.sections import (
     SANDBOX,
@@ -64,8 +64,10 @@ def load_sweep(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> S
 
 
 def make_sweep(raw: Mapping[str, Any], where: str = "configuration") -> SweepConfig:
-    """Check a sweep given as plain values; see `load_sweep`."""
-    problems = [unknown_key(str(key), raw[key], (*_SWEEP_KEYS, *_TRIAL_KEYS)) for key in raw if key not in _known()]
+    """Check a sweep given as plain values, or with a function wherever it takes the import path of one; see `load_sweep`."""
+    problems: list[str] = []
+    raw = named_functions(raw, "", problems)
+    problems += [unknown_key(str(key), raw[key], (*_SWEEP_KEYS, *_TRIAL_KEYS)) for key in raw if key not in _known()]
     name, question = raw.get("name"), raw.get("question", "")
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
         problems.append(f"`name`: got {name!r}, but it takes letters, digits, `.`, `_` and `-`, as it names a folder")

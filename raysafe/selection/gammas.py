@@ -35,6 +35,18 @@ def resolved(schedule: Any, epochs: int) -> str | tuple[float, ...]:
     return values
 
 
+def import_path(function: Callable[..., Any]) -> str:
+    """`package.module:function`, which is how a configuration holds a function. Raises ValueError if it leads elsewhere, as of
+    lambdas and of functions within functions."""
+    path = f"{getattr(function, '__module__', None)}:{getattr(function, '__qualname__', type(function).__qualname__)}"
+    try:
+        found = _imported(path)
+    except ValueError:
+        found = None
+    require(found is function, "a function stands by its name in a module (or write its values as a list)", path)
+    return path
+
+
 def _imported(path: str) -> Any:
     module, colon, name = path.partition(":")
     require(bool(module and colon and name), _FORMS, path)

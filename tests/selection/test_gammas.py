@@ -1,7 +1,9 @@
 """SEAL's gamma over the epochs: every form of a schedule, and what is said of the wrong ones."""
 
+import json
 import sys
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -15,6 +17,10 @@ VALUES = (0.0, 0.25, 0.5)
 
 def quarter(epoch):
     return epoch / 4
+
+
+def third(epoch):
+    return epoch / 3
 
 
 @pytest.fixture
@@ -42,6 +48,20 @@ def test_lists_and_callables_end_as_the_same_values(schedule):
     seal = Seal(schedule=schedule)
     assert seal.schedule == VALUES and seal == Seal(schedule=VALUES) and seal.gamma is None
     assert [seal.gamma_at(epoch) for epoch in range(3)] == list(VALUES)
+
+
+def test_from_python_a_sweep_takes_the_function_itself_wherever_it_takes_a_path():
+    seal = {"name": "seal", "epochs": 3}
+    one = make_sweep({"name": "t", "selector": {**seal, "schedule": quarter}})
+    several = make_sweep({"name": "t", "selector": seal, "sweep": {"grid": {"selector.schedule": [quarter, third, "constant"]}}})
+    assert one.trials[0].config.selector.schedule == VALUES
+    assert [plan.config.selector.schedule for plan in several.trials] == [VALUES, (0.0, 1 / 3, 2 / 3), "constant"]
+    json.dumps([one.resolved, [plan.swept for plan in several.trials]])  # plain: a folder's sweep.yaml holds them
+
+
+@pytest.mark.parametrize("function", [lambda epoch: 0.1, VALUES.__getitem__, partial(quarter, 0)])
+def test_a_function_without_a_name_of_its_own_is_refused_there(function):
+    assert "`selector.schedule`: `a function stands by its name in a module" in refused(schedule=function)
 
 
 def test_an_import_path_is_the_values_that_it_gives(ramps):

@@ -16,7 +16,7 @@ from raysafe.ranking.diagnosis import DIAGNOSIS_FILE, Diagnosis
 from raysafe.ranking.tables import Ranking, Selection
 from raysafe.stages.inputs import find_inputs
 from raysafe.stages.making import stage_key
-from raysafe.trial import Start, here, rank_stage, recall_of, run_trial, select
+from raysafe.trial import Start, choice_of, here, rank_stage, recall_of, run_trial
 
 TRIPLES = [tiny.triple(n, harmful=f"bad {n}") for n in range(10)]
 
@@ -131,8 +131,8 @@ def test_a_selector_that_keeps_all_keeps_no_planted_row(model_folder, store, tmp
     trial = trial_of(model_folder, selector={"name": "none"})
     made = here(store)(stage_of(trial, store)).wait()
     ranking = Ranking.load(made.artifact.folder / "ranking.parquet")
-    selection = select(trial, made)
-    assert selection.rows == tuple(range(32)) and len(ranking.scores) == 35 and recall_of(trial, made) == 0.0
+    choice = choice_of(trial, made)
+    assert choice.selection().rows == tuple(range(32)) and len(ranking.scores) == 35 and recall_of(choice) == 0.0
 
 
 def test_seal_ranks_planted_rows_and_its_labels_stay_ds_own(model_folder, store):
@@ -148,6 +148,6 @@ def test_a_selection_file_made_with_planted_rows_serves_a_trial(walked, model_fo
     trial = trial_of(model_folder, plant=0, selection={"file": file, "percent": 50})
     inputs = find_inputs(trial, store)
     made = here(store)(stage_of(trial, store)).wait()
-    selection = select(trial, made)
+    selection = choice_of(trial, made).selection()
     assert len(selection.rows) == 16 and len(selection.apply(inputs.finetune.examples())) == 16
     assert Selection.load(Path(file)).apply(inputs.finetune.examples())
