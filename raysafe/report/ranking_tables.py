@@ -61,6 +61,8 @@ def print_rankings(report: SweepRankings, console: Console) -> None:
         for line in rest:
             table.add_row(*map(escape, line))
         console.print(table)
+    for warning in report.warnings:
+        console.print(f"warning: {escape(warning)}", style="yellow", highlight=False, soft_wrap=True)
     for note in report.notes:
         console.print(note, style="dim", highlight=False, soft_wrap=True)
     console.print(f"rankings  {report.folder / FOLDER}", highlight=False, soft_wrap=True)

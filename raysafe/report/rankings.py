@@ -76,13 +76,13 @@ class SweepRankings:
         return agreements(named, self.percents)
 
     @property
-    def notes(self) -> list[str]:
-        """What a reader must know of the rankings and of their comparison."""
-        warned = [f"{ranking.name}: {text}" for ranking in self.rankings for text in ranking.diagnosis.warnings]
-        return warned + self._of_comparing
+    def warnings(self) -> list[str]:
+        """What is wrong with single rankings, each by its name."""
+        return [f"{ranking.name}: {text}" for ranking in self.rankings for text in ranking.diagnosis.warnings]
 
     @property
-    def _of_comparing(self) -> list[str]:
+    def notes(self) -> list[str]:
+        """What a reader must know of the comparison."""
         data = len({ranking.tensors.fingerprint for ranking in self.rankings})
         pairs = len(self.rankings) * (len(self.rankings) - 1) // 2
         if len(self.rankings) == 1:
@@ -162,7 +162,7 @@ def markdown(report: SweepRankings) -> str:
     if report.agreements:
         first, *rest = agreement_lines(report)
         parts += ["## Agreement by what differs", _table([first, ["---", "---", *("---:" for _ in first[2:])], *rest])]
-    parts += report.notes
+    parts += [*(f"**Warning.** {text}" for text in report.warnings), *report.notes]
     pictures = ["scores", "shares", *(["overlap"] if report.agreements else [])]
     return "\n\n".join([*parts, *(f"![{name}]({name}.png)" for name in pictures)]) + "\n"
 

@@ -28,7 +28,8 @@ def bad_rows(count):
 
 def trial(folder, name, scores, selector, seed=0, percent=None, world="one", planted=0, **config):
     """What a trial leaves of its ranking."""
-    whole = Ranking.of([*rows_of(world, config.pop("labelled", True)), *bad_rows(planted)], [*scores, *[-1.0] * planted], {})
+    rows = [*rows_of(world, config.pop("labelled", True)), *bad_rows(planted)]
+    whole = Ranking.of(rows, [*scores, *[-1.0] * planted], {}, config.pop("warnings", ()))
     keep_top(whole, percent or 80).save(folder / "trials" / name / "selection.parquet")
     plain = {"selector": selector, "selection": {"percent": percent, "file": None}, "seed": seed, "sandbox": {"seed": seed}}
     (folder / "trials" / name / "config.yaml").write_text(yaml.safe_dump({**plain, **config}))
@@ -158,6 +159,16 @@ def test_the_terminal_is_told_of_one_ranking(folder):
 def test_the_terminal_is_told_how_rankings_agree(folder):
     said = printed(print_rankings, read_rankings(folder))
     assert "agreement of 3 rankings" in said and "-1.000" in said and "rankings" in said
+
+
+def test_a_rankings_warnings_reach_the_terminal_and_the_page(tmp_path):
+    trial(tmp_path, "000", UP, seal(0.1), warnings=["weights within 1 % [of each other]"])
+    trial(tmp_path, "001", DOWN, seal(0.5))
+    report, warned = read_rankings(tmp_path), "seal gamma=0.1: weights within 1 % [of each other]"
+    write_rankings(report)
+    assert report.warnings == [warned] and f"warning: {warned}" in printed(print_rankings, report)
+    assert f"**Warning.** {warned}" in (tmp_path / "rankings" / "rankings.md").read_text()
+    assert "warning: weights within 1 %" in printed(print_diagnosis, report.rankings[0].diagnosis)
 
 
 def test_selectors_differ_in_being_two():
