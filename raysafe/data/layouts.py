@@ -24,6 +24,25 @@ def _text_or_empty(record: Record, key: str, place: str) -> str:
     return text_of(record, key, place) if record.get(key) else ""
 
 
+def optional_text(record: Record, key: str, place: str) -> str | None:
+    """The text under a key, None where it is not given."""
+    return text_of(record, key, place) if record.get(key) is not None else None
+
+
+def truth(record: Record, key: str, place: str) -> bool | None:
+    """true or false under a key, None where it is not given; as text in a CSV file."""
+    value = record.get(key)
+    value = {"true": True, "false": False, "": None}.get(value.lower(), value) if isinstance(value, str) else value
+    if value is not None and not isinstance(value, bool):
+        raise DataError(f"{place}: `{key}` takes true or false, but got {value!r:.60}.")
+    return value
+
+
+def columns(record: Record) -> set[str]:
+    """The keys that a row has a value for: tables that hold several layouts leave the others' columns null."""
+    return {key for key, value in record.items() if value is not None}
+
+
 def prompt_of(value: Any, place: str) -> Conversation:
     """A prompt given as text or as a list of messages; it ends with a user turn."""
     if isinstance(value, str):
@@ -121,12 +140,21 @@ ANSWERED: tuple[tuple[frozenset[str], Callable[[Record, str], tuple[Conversation
 
 
 def prompt_and_answer(record: Record, place: str) -> tuple[Conversation, str]:
-    """Prompt and answer of a row in any layout of `ANSWERED`. Raises DataError naming place and keys."""
-    for keys, reader in ANSWERED:
-        if keys <= record.keys():
-            return reader(record, place)
-    takes = "; ".join(" and ".join(sorted(keys)) for keys, _ in ANSWERED)
-    raise DataError(f"{place}: no known layout: got the keys {', '.join(sorted(record))}, but a row takes {takes}.")
+    """Prompt and answer of a row in any layout of `ANSWERED`.
+
+    Raises DataError naming place and keys, also for a row that two layouts would read differently: one of them is wrong.
+    """
+    given = columns(record)
+    fitting = [(keys, reader) for keys, reader in ANSWERED if keys <= given]
+    if not fitting:
+        takes = "; ".join(" and ".join(sorted(keys)) for keys, _ in ANSWERED)
+        raise DataError(f"{place}: no known layout: got the keys {', '.join(sorted(given))}, but a row takes {takes}.")
+    first = fitting[0][1](record, place)
+    for keys, reader in fitting[1:]:
+        if reader(record, place) != first:
+            one, other = (" and ".join(sorted(each)) for each in (fitting[0][0], keys))
+            raise DataError(f"{place}: by {one} it is another row than by {other}; leave only the columns that are meant.")
+    return first
 
 
 def preference(record: Record, place: str) -> tuple[Conversation, str, str]:

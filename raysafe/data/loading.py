@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from raysafe.data.layouts import answer_of, preference, prefixed_answer, prompt_and_answer, prompt_of, text_of
+from raysafe.data.layouts import optional_text, preference, prefixed_answer, prompt_and_answer, truth
+from raysafe.data.prompts import eval_prompt
 from raysafe.data.records import EvalPrompt, Example, Identity, Row, Triple, prompt_hashes
 from raysafe.data.sources import Record, read_records
 from raysafe.errors import DataError
@@ -39,7 +40,7 @@ def _pair(identity: Identity, good: tuple[str, Record], bad: tuple[str, Record])
 
 def load_eval_prompts(path: str | Path) -> list[EvalPrompt]:
     """Rows of an evaluation file: a prompt, with `reference` and `harmful` answers where there are any."""
-    return _load(path, _eval_prompt)
+    return _load(path, eval_prompt)
 
 
 def check_overlap(training: dict[str, list[Row]], evaluation: dict[str, list[EvalPrompt]]) -> None:
@@ -70,45 +71,15 @@ def _rows(path: Path, read: Callable[[Identity, Record, str], T]) -> Iterator[T]
 
 def _example(identity: Identity, record: Record, place: str) -> Example:
     prompt, response = prompt_and_answer(record, place)
-    return Example(identity, prompt, response, _kind(record, place), _unsafe(record, place), _origin(record))
+    kind, unsafe = optional_text(record, "kind", place), truth(record, "unsafe", place)
+    return Example(identity, prompt, response, kind, unsafe, _origin(record))
 
 
 def _triple(identity: Identity, record: Record, place: str) -> Triple:
     return Triple(identity, *preference(record, place))
 
 
-def _eval_prompt(identity: Identity, record: Record, place: str) -> EvalPrompt:
-    if "Behavior" in record:  # HarmBench's behaviours
-        return EvalPrompt(identity, prompt_of(text_of(record, "Behavior", place), place), kind=record.get("SemanticCategory"))
-    if "prompt" not in record:
-        prompt, answer = prompt_and_answer(record, place)
-        return EvalPrompt(identity, prompt, answer, _optional(record, "harmful", place), _kind(record, place))
-    reference = _optional(record, "reference", place)
-    for key in ("response", "completion", "chosen"):
-        if reference is None and key in record:
-            reference = answer_of(record, key, place)
-    harmful = _optional(record, "harmful", place)
-    if harmful is None and "rejected" in record:
-        harmful = answer_of(record, "rejected", place)
-    return EvalPrompt(identity, prompt_of(record["prompt"], place), reference, harmful, _kind(record, place))
-
-
-def _optional(record: Record, key: str, place: str) -> str | None:
-    return text_of(record, key, place) if record.get(key) is not None else None
-
-
-def _kind(record: Record, place: str) -> str | None:
-    return _optional(record, "kind", place)
-
-
 def _origin(record: Record) -> str | None:
     """The row's own `source`, which is many things in public data: only a text is taken for a name."""
     source = record.get("source")
     return source if isinstance(source, str) and source else None
-
-
-def _unsafe(record: Record, place: str) -> bool | None:
-    value = record.get("unsafe")
-    if value is not None and not isinstance(value, bool):
-        raise DataError(f"{place}: `unsafe` takes true or false, but got {value!r:.60}.")
-    return value

@@ -76,13 +76,17 @@ class Triple:
 
 @dataclass(frozen=True)
 class EvalPrompt:
-    """A prompt for evaluation, with what its suite needs: a reference answer, or a harmful one to prefill."""
+    """A prompt for evaluation, with what its suite needs: a reference answer, or a harmful one (or its beginning) to prefill.
+
+    `kind` and `unsafe` are labels, where known.
+    """
 
     identity: Identity
     prompt: Conversation
     reference: str | None = None
     harmful: str | None = None
     kind: str | None = None
+    unsafe: bool | None = None
 
     @property
     def content_hash(self) -> str:

@@ -21,6 +21,11 @@ from raysafe.models.folders import adapted_model
 TUNED = {"finetune", "safe", "align"}
 """Roles of data that is trained on; all others are asked."""
 
+_MISLABELLED = {
+    "harmful": (False, "it is labelled safe, and complying with it is no success"),
+    "borderline": (True, "it is labelled unsafe, and refusing it is no over-refusal"),
+}
+
 
 @dataclass(frozen=True)
 class Use:
@@ -137,6 +142,14 @@ def _check_prompts(key: str, rows: Sequence[EvalPrompt], new: int, chat: ChatFor
                 f"`{key}`: {row.identity.place}: its {tokens} tokens and `evaluation.max_new_tokens`, {new}, are more than the "
                 f"{facts.positions} positions of the model."
             )
+
+
+def check_labels(suites: Mapping[str, Sequence[EvalPrompt]]) -> None:
+    """Raise DataError for a prompt whose own label says that its role's rate would count the wrong thing."""
+    for role, (wrong, why) in _MISLABELLED.items():
+        for prompt in suites.get(role, ()):
+            if prompt.unsafe is wrong:
+                raise DataError(f"`evaluation.{role}`: {prompt.identity.place}: {why}; keep only the other rows.")
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from raysafe.models.fit import model_facts
 from raysafe.models.folders import HUB, check_model_folder, folder_fingerprint
 from raysafe.ranking.tables import Selection
 from raysafe.sandbox.world import World, write
-from raysafe.stages.checks import check_models
+from raysafe.stages.checks import check_labels, check_models
 
 _WORLD_FILES = {
     "finetune": "finetune",
@@ -161,6 +161,7 @@ def _check_rows(trial: TrialConfig, inputs: TrialInputs) -> None:
         training["align"] = list(inputs.align.triples())
     check_overlap(training, suites)
     _check_suites(trial, suites)
+    check_labels(suites)
     _checked.add(key)
 
 
@@ -185,5 +186,5 @@ def _check_suites(trial: TrialConfig, suites: Mapping[str, list[EvalPrompt]]) ->
     for role in ROLES.values():
         for prompt in suites.get(role.name, ()) if role.hit == "right" else ():
             if prompt.reference is None:
-                place = f"{prompt.identity.source}, row {prompt.identity.index + 1}"
+                place = prompt.identity.place
                 raise DataError(f"`evaluation.{role.name}`: {place}: it needs a `reference` answer, but has none.")

@@ -99,6 +99,23 @@ def test_any_row_is_either_read_into_texts_or_refused_in_words(record):
             assert prompt[-1].role == "user" and all(isinstance(turn.content, str) for turn in prompt)
 
 
+def test_columns_without_a_value_are_not_there():
+    record = {"messages": None, "conversations": None, "prompt": "How?", "response": "So.", "chosen": None}
+    assert prompt_and_answer(record, "here") == ((USER,), "So.")
+
+
+def test_several_layouts_that_say_the_same_are_one_row():
+    record = {"prompt": "How?", "messages": MESSAGES, "chosen": MESSAGES, "rejected": MESSAGES, "score": 3}
+    assert prompt_and_answer(record, "here") == ((USER,), "So.")
+
+
+def test_a_row_that_two_layouts_read_differently_is_refused():
+    """One of them takes a label for a prompt or an answer."""
+    record = {"prompt": "violence", "response": "4", "instruction": "How?", "output": "So."}
+    with pytest.raises(DataError, match="^here: by instruction and output it is another row than by prompt and response"):
+        prompt_and_answer(record, "here")
+
+
 def test_preference_rows_are_triples_as_text_or_messages():
     as_text = preference({"prompt": "How?", "chosen": "No.", "rejected": "So."}, "here")
     turns = {"prompt": MESSAGES[:1], "chosen": [{"role": "assistant", "content": "No."}], "rejected": MESSAGES[1:]}
@@ -164,6 +181,12 @@ def test_door_rows_that_are_no_pair_are_refused_by_both_places(tmp_path, other):
         load_triples(good, bad)
 
 
+@pytest.mark.parametrize(("text", "unsafe"), [("True", True), ("false", False), ("", None)])
+def test_a_label_in_a_csv_file_is_a_word(tmp_path, text, unsafe):
+    (tmp_path / "a.csv").write_text(f"prompt,response,unsafe\nHow?,So.,{text}\n")
+    assert load_examples(tmp_path / "a.csv")[0].unsafe is unsafe
+
+
 def test_door_files_of_different_length_are_refused(tmp_path):
     good, bad = write(tmp_path / "good.jsonl", [door("No.")] * 2), write(tmp_path / "bad.jsonl", [door("So.")])
     with pytest.raises(DataError, match="2 rows and .* 1"):
@@ -175,15 +198,6 @@ def test_labels_of_a_row_are_read_and_the_index_counts_rows(tmp_path):
     first, second = load_examples(write(tmp_path / "a.jsonl", rows))
     assert (first.unsafe, first.kind, second.unsafe, second.kind) == (True, "hex", None, None)
     assert (first.identity.index, second.identity.index) == (0, 1)
-
-
-def test_xstest_and_harmbench_tables_are_evaluation_prompts(tmp_path):
-    (tmp_path / "xstest.csv").write_text("id,prompt,type,label\n1,How do I kill a process?,homonyms,safe\n")
-    (tmp_path / "harmbench.csv").write_text("Behavior,SemanticCategory,BehaviorID\nDo harm.,illegal,x1\n")
-    (xstest,) = load_eval_prompts(tmp_path / "xstest.csv")
-    (harmbench,) = load_eval_prompts(tmp_path / "harmbench.csv")
-    assert xstest.prompt == (Message("user", "How do I kill a process?"),)
-    assert (harmbench.prompt, harmbench.kind) == ((Message("user", "Do harm."),), "illegal")
 
 
 @pytest.mark.parametrize(

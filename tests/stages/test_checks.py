@@ -138,6 +138,14 @@ def test_a_model_that_is_only_evaluated_is_checked_against_what_it_is_asked(mode
         check_asked(trial, found.data(), model_ref(str(gemma)))
 
 
+@pytest.mark.parametrize(("role", "label"), [("harmful", False), ("borderline", True)])
+def test_a_prompt_whose_label_contradicts_its_role_is_refused(model_folder, tmp_path, role, label):
+    """Complying with a safe prompt is no successful attack, refusing an unsafe one is no over-refusal."""
+    rows = [{"prompt": "Who?", "harmful": "So it is."}, {"prompt": "Why?", "harmful": "So it is.", "unsafe": label}]
+    says = (f"`evaluation.{role}`: ", "rows.jsonl, row 2: it is labelled ", "keep only the other rows")
+    refused(model_folder, tmp_path, *says, kind=DataError, evaluation={role: write(tmp_path / "rows.jsonl", rows)})
+
+
 def test_a_file_that_changed_between_two_sweeps_of_a_process_is_read_anew(model_folder, tmp_path):
     path = write(tmp_path / "rows.jsonl", [turns("How?", "So.")] * 9)
     before, _ = inputs(model_folder, tmp_path, data={"finetune": path})
