@@ -31,7 +31,8 @@ def mean_ranks(values_N: Tensor) -> Tensor:
     """Rank of each value counted from 1 at the smallest, shape N, float64; tied values share the mean of their ranks."""
     _, group_N, counts = torch.unique(values_N.double(), return_inverse=True, return_counts=True)
     last = counts.cumsum(0).double()
-    return (last - (counts.double() - 1) / 2)[group_N]
+    mean: Tensor = last - (counts.double() - 1) / 2
+    return mean[group_N]
 
 
 def spearman(one_N: Tensor, other_N: Tensor) -> float | None:

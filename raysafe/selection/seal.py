@@ -89,7 +89,7 @@ class Seal(Learned):
     def gamma_at(self, epoch: int) -> float:
         """gamma in the given epoch, counted from 0."""
         if isinstance(self.schedule, tuple):
-            return self.schedule[epoch]
+            return float(self.schedule[epoch])
         assert self.gamma is not None  # __post_init__
         return self.gamma + self.increment * epoch
 
@@ -216,7 +216,8 @@ def omega_update(
     step = state.step + 1
     if optimizer == "sgd":
         return OmegaState(state.omega_N.sub(gradient_N, alpha=lr), state.first_N, state.second_N, step)
-    gradient_N = gradient_N * (RELEASED_CLIP / (torch.linalg.vector_norm(gradient_N) + 1e-6)).clamp(max=1.0)
+    scale = RELEASED_CLIP / (float(torch.linalg.vector_norm(gradient_N)) + 1e-6)
+    gradient_N = gradient_N.mul_(scale) if scale < 1 else gradient_N
     beta1, beta2 = RELEASED_BETAS
     first_N = torch.lerp(state.first_N, gradient_N, 1 - beta1)
     second_N = (state.second_N * beta2).addcmul_(gradient_N, gradient_N, value=1 - beta2)

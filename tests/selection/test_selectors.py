@@ -4,6 +4,7 @@ import ast
 import inspect
 from dataclasses import FrozenInstanceError, fields, is_dataclass
 from itertools import product
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from pools import Rows
 from tolerances import CHAIN
 
+import raysafe.selection
 from raysafe.selection import SELECTORS, Seal, Selector
 from raysafe.selection.base import Learned
 from raysafe.selection.loss import Loss
@@ -32,6 +34,21 @@ def test_it_is_a_frozen_dataclass(selector):
     assert is_dataclass(selector)
     with pytest.raises((FrozenInstanceError, AttributeError, TypeError)):
         selector.name = "other"
+
+
+def test_nobody_outside_its_file_and_the_table_knows_its_class(selector):
+    """What others need of it they ask it for."""
+    source, name = Path(raysafe.selection.__file__).parents[1], type(selector).__name__
+    others = [path for path in source.rglob("*.py") if path.parent.name != "selection"]
+    assert len(others) > 50 and set.union(*map(names, others)) >= {"SELECTORS"}
+    assert not [path for path in others if name in names(path)]
+
+
+def names(path):
+    """What a module takes from the selectors' package."""
+    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    froms = [node for node in nodes if isinstance(node, ast.ImportFrom) and node.module.startswith("raysafe.selection")]
+    return {alias.name for node in froms for alias in node.names}
 
 
 def test_every_field_has_a_docstring(selector):
