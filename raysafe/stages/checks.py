@@ -134,8 +134,8 @@ def _check_prompts(key: str, rows: Sequence[EvalPrompt], new: int, chat: ChatFor
     for row in rows:
         with _placed(row):
             text = chat.prompt_text(row.prompt)
-        if facts.positions is None or len(text.encode()) + new <= facts.positions:
-            continue  # a token is at least a byte
+        if facts.positions is None or len(text.encode()) + 1 + new <= facts.positions:
+            continue  # a token is at least a byte, but for a space that a tokenizer may put first
         tokens = len(chat.prompt_ids(row.prompt))
         if tokens + new > facts.positions:
             raise DataError(
