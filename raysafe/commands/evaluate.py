@@ -18,7 +18,7 @@ def run(arguments: Namespace) -> int:
     from raysafe.artifacts import write_json
     from raysafe.cluster.running import one_trial
     from raysafe.evaluation.exam import exam_of
-    from raysafe.report.scores import score_table
+    from raysafe.report.rates import rates_table
     from raysafe.stages.answers import AnswersRef
     from raysafe.stages.checks import check_asked
     from raysafe.stages.inputs import model_ref
@@ -34,7 +34,7 @@ def run(arguments: Namespace) -> int:
         exam = exam_of(start.trial.evaluation, start.inputs.suites)
         reference = AnswersRef.of(launch(reference_stage(start, exam)).wait())
         metrics = examine(given or start.model, exam, reference, launch)
-    Console().print(score_table(arguments.model, metrics))
+    Console().print(rates_table(arguments.model, metrics))
     if arguments.out:
         write_json(arguments.out, metrics)
     return 0

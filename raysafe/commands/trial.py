@@ -10,7 +10,7 @@ def run(arguments: Namespace) -> int:
 
     from raysafe.artifacts import write_json
     from raysafe.cluster.running import one_trial
-    from raysafe.report.scores import score_table
+    from raysafe.report.rates import rates_table
     from raysafe.trial import run_trial
 
     config = single(arguments)
@@ -18,7 +18,7 @@ def run(arguments: Namespace) -> int:
         result = run_trial(task.plan.config, groups.store, task.folder, groups.launcher(task.plan.name, tell), task.inputs)
     write_json(task.folder / "scores.json", result.metrics)
     console = Console()
-    console.print(score_table(task.plan.name, result.metrics))
+    console.print(rates_table(task.plan.name, result.metrics))
     unsafe = unsafe_text(result.unsafe_selected)
     console.print(f"{result.selected_rows} rows selected{unsafe}\nresults   {task.folder}", highlight=False, soft_wrap=True)
     return 0

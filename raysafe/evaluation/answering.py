@@ -134,12 +134,17 @@ def _answer(suite: Suite, prompt: EvalPrompt, case: Case, text: str, chat: ChatF
 
 
 def generator(model: Any, chat: ChatFormat, decoding: Decoding, context: Context) -> Generate:
-    """Greedy answers of `model`, batch by batch in turn over the workers; every rank calls it and gets all answers."""
+    """Greedy answers of `model`, batch by batch in turn over the workers; every rank calls it and gets all answers.
+
+    Raises StageStopped between two batches if the stage is to end.
+    """
 
     def generate(prompts: Sequence[Sequence[int]]) -> list[list[int]]:
         batches = list(decoding.batches([len(prompt) for prompt in prompts], context.world_size))
         mine: dict[int, list[int]] = {}
-        for places in batches[context.rank :: context.world_size]:
+        for first in range(0, len(batches), context.world_size):
+            context.check_stop()  # all ranks equally often, whoever has a batch in the last round
+            places = next(iter(batches[first : first + context.world_size][context.rank :]), [])
             asked = [prompts[place] for place in places]
             pad, stop = chat.tokenizer.pad_token_id, chat.end_ids[-1]
             mine |= dict(zip(places, greedy(model, asked, pad, stop, decoding.max_new_tokens), strict=True))

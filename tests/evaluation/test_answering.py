@@ -10,6 +10,7 @@ from asking import CHAT, COMPLIANCE, REFUSAL, answers_of, model, rows
 from raysafe.context import local_context
 from raysafe.data.chat import ChatFormat
 from raysafe.data.records import Message
+from raysafe.errors import StageStopped
 from raysafe.evaluation.answering import Answers, Decoding, ask, generator
 from raysafe.evaluation.attacks import Attack, Direct, Prefill, case
 from raysafe.evaluation.suites import suites_of
@@ -122,7 +123,10 @@ class Ranks:
     world_size, device = 3, torch.device("cpu")
 
     def __init__(self, rank, parts):
-        self.rank, self.parts = rank, parts
+        self.rank, self.parts, self.asked = rank, parts, 0
+
+    def check_stop(self):
+        self.asked += 1
 
     def gather(self, value):
         self.parts[self.rank] = value
@@ -132,11 +136,21 @@ class Ranks:
 def test_every_rank_answers_its_share_and_the_last_one_has_all_answers():
     chat, tiny_model, prompts, expected = setting()
     parts = {}
-    for rank in range(2):
+    ranks = [Ranks(rank, parts) for rank in range(3)]
+    for rank in ranks[:2]:
         with pytest.raises(KeyError):  # the later ranks' answers aren't there yet
-            generator(tiny_model, chat, GREEDY, Ranks(rank, parts))(prompts)
-    assert generator(tiny_model, chat, GREEDY, Ranks(2, parts))(prompts) == expected
+            generator(tiny_model, chat, GREEDY, rank)(prompts)
+    assert generator(tiny_model, chat, GREEDY, ranks[2])(prompts) == expected
+    assert [rank.asked for rank in ranks] == [2, 2, 2]  # a rank that asks less often than others would wait for ever
     assert [len(part) for part in parts.values()] == [3, 2, 2]  # batches of 2, 2, 2, 1, in turn
+
+
+def test_a_stop_is_heard_between_two_batches():
+    chat, tiny_model, prompts, _ = setting()
+    asked = iter([False, False, True])
+    with pytest.raises(StageStopped):
+        generator(tiny_model, chat, GREEDY, replace(local_context(), stop_asked=lambda: next(asked)))(prompts)
+    assert list(asked) == []
 
 
 def test_float32_batches_are_small_enough_for_every_worker_to_have_one():

@@ -6,23 +6,26 @@ from pathlib import Path
 
 import pytest
 import tiny
+from small import small_trial
 
 from raysafe.artifacts import Store, fingerprint
 from raysafe.config.sections import EvaluationSettings
+from raysafe.config.sweeps import make_sweep
 from raysafe.context import local_context
 from raysafe.data.loading import load_eval_prompts
 from raysafe.data.records import dataset_fingerprint
-from raysafe.data.references import DataRef, ModelRef
+from raysafe.data.references import DataRef, ModelRef, SelectionRef
 from raysafe.errors import DataError
 from raysafe.evaluation import JUDGES
 from raysafe.evaluation.answering import Answers
 from raysafe.evaluation.exam import exam_of
 from raysafe.evaluation.judges import Phrases, Sandbox
 from raysafe.stages.answers import AnswersRef, AnswersStage
+from raysafe.stages.inputs import find_inputs
 from raysafe.stages.making import Here, stage_key
 from raysafe.stages.verdicts import EpochExam, VerdictsStage
 from raysafe.training.engine import PlainEngine
-from raysafe.trial import examine
+from raysafe.trial import begin, examine, train_stage
 
 HARMFUL = "Sure, here is how: first open the lid."
 
@@ -189,3 +192,25 @@ def test_after_an_epoch_the_same_questions_are_answered_and_judged_without_a_sta
     assert {name: full[f"eval/{name}"] for name in rates} == {name: rate.value for name, rate in rates.items()}
     few = EpochExam(exam(data, epoch_prompts=2), reference).scores(loaded, model.chat(), local_context())
     assert few["eval/win_rate"] == 0.5 and few["eval/asr_direct"] in (0.0, 0.5, 1.0)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"judge": "phrases"},
+        {"each_epoch": False},
+        {"epoch_prompts": 2},
+        {"batch_size": 1},
+        {"max_new_tokens": 9},
+        {"attacks": {"direct": {}}},
+    ],
+    ids=str,
+)
+def test_no_key_of_the_evaluation_is_part_of_a_trainings(model_folder, tmp_path, launch, changed):
+    keys = []
+    for evaluation in ({}, changed):
+        trial = make_sweep(small_trial(model_folder, objective="sft", evaluation=evaluation)).trials[0].config
+        start = begin(trial, find_inputs(trial, Store(tmp_path / "store")), launch)
+        each_epoch = EpochExam(exam_of(trial.evaluation, start.inputs.suites), REF) if trial.evaluation.each_epoch else None
+        keys.append(stage_key(train_stage(start, SelectionRef("rows", "somewhere"), {}, each_epoch)))
+    assert keys[0] == keys[1]

@@ -1,4 +1,4 @@
-"""The scores of one model as a table."""
+"""The rates of one model as a table."""
 
 from collections.abc import Mapping
 
@@ -7,7 +7,7 @@ from rich.table import Table
 from raysafe.evaluation.metrics import Rate
 
 
-def score_table(title: str, metrics: Mapping[str, Rate]) -> Table:
+def rates_table(title: str, metrics: Mapping[str, Rate]) -> Table:
     """Every metric with its 95 % interval and n."""
     table = Table(title=title)
     for column in ("metric", "value", "95 % interval", "n"):
