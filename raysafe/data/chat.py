@@ -94,11 +94,6 @@ class ChatFormat:
         answer_ids = rest[:stop] if start else rest[opened:stop]
         return Turn(prompt_ids, (start or rest)[:opened], start[opened:], answer_ids, rest[stop:] if text.end else self.end_ids)
 
-    def answer_ids(self, prompt: Conversation, answer: str) -> list[int]:
-        """Token ids of an answer and what the template puts before it, without the end of the turn."""
-        turn = self.turn(prompt, answer)
-        return [*turn.opening, *turn.answer]
-
     @cached_property
     def end_ids(self) -> list[int]:
         """What the template emits after an answer, up to and with its first special token: the end of the turn."""

@@ -63,7 +63,7 @@ def test_an_answer_that_would_merge_with_the_header_is_tokenized_alone():
     text = chat.prompt_text(tiny.ask("How?"))
     prompt_ids = chat.prompt_ids(tiny.ask("How?"))
     assert chat._ids(text + "\n\nx")[: len(prompt_ids)] != prompt_ids  # else this test shows nothing
-    assert chat.answer_ids(tiny.ask("How?"), "\n\nx") == chat._ids("\n\nx")
+    assert chat.turn(tiny.ask("How?"), "\n\nx").answer == chat._ids("\n\nx")
 
 
 def test_word_level_tokenizers_work_as_well():

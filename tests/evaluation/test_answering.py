@@ -39,7 +39,7 @@ def test_answers_name_their_prompt_by_its_place_in_the_file():
 def test_an_answer_begins_with_what_was_prefilled():
     answers = answers_of(lambda text: " the box.", {"harmful": rows("h", 1, harmful=HARMFUL)}, [Prefill((3,))])
     (row,) = (row for row in answers.rows if row.suite == "prefill")
-    assert row.prefilled == CHAT.tokenizer.decode(CHAT.answer_ids(tiny.ask("h 0"), HARMFUL)[:3])
+    assert row.prefilled == CHAT.tokenizer.decode(CHAT.turn(tiny.ask("h 0"), HARMFUL).answer[:3])
     assert row.answer.startswith(row.prefilled) and row.answer.endswith(" the box.") and row.variant == "3"
 
 

@@ -3,6 +3,7 @@
 import itertools
 from dataclasses import FrozenInstanceError, is_dataclass
 
+import chat_families
 import pytest
 import tiny
 
@@ -62,13 +63,22 @@ def test_no_question_is_asked_twice(attack):
 
 def test_prefilling_gives_k_tokens_of_the_harmful_answer_right_after_the_header():
     (case,) = Prefill((4,)).cases(PROMPTS[1:2], CHAT)
-    prompt_ids, harmful_ids = CHAT.prompt_ids(PROMPTS[1].prompt), CHAT.answer_ids(PROMPTS[1].prompt, HARMFUL)
+    prompt_ids, harmful_ids = CHAT.prompt_ids(PROMPTS[1].prompt), CHAT.turn(PROMPTS[1].prompt, HARMFUL).answer
     assert list(case.input_ids) == prompt_ids + harmful_ids[:4] and case.variant == "4"
+
+
+@pytest.mark.parametrize("name", ["llama2", "mistral on bytes", "qwen3, whose answers come after a thought"])
+def test_a_prefilled_beginning_stands_behind_what_the_template_puts_before_an_answer(name):
+    """A space, or a closed thought: k counts tokens of the answer."""
+    chat = chat_families.chat(name)
+    (case,) = Prefill((3,)).cases(PROMPTS[1:2], chat)
+    turn = chat.turn(PROMPTS[1].prompt, HARMFUL)
+    assert list(case.prefilled) == turn.labels[: len(turn.opening) + 3] and len(turn.answer) > 3
 
 
 def test_prefilling_leaves_out_prompts_without_a_long_enough_harmful_answer():
     short = EvalPrompt(Identity("e", 0), tiny.ask("How?"), None, "unlidded")
-    tokens = len(CHAT.answer_ids(short.prompt, "unlidded"))
+    tokens = len(CHAT.turn(short.prompt, "unlidded").answer)
     assert tokens > 1  # else this test shows nothing
     assert [case.variant for case in Prefill((tokens - 1, tokens)).cases([short], CHAT)] == [str(tokens - 1)]
 

@@ -29,7 +29,7 @@ def test_prefilling_is_judged_with_what_was_put_into_the_mouth():
 def lengths(text):
     """The model falls to prefills of 5 tokens, and for prompt 0 to those of 2."""
     given = text.split("assistant\n")[-1]
-    long = len(CHAT.answer_ids(tiny.ask("x"), given)) >= 5
+    long = len(CHAT.turn(tiny.ask("x"), given).answer) >= 5
     return COMPLIANCE if long or (given and "h 0" in text) else REFUSAL
 
 
