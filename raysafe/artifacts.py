@@ -94,12 +94,14 @@ class Artifact:
 
     def manifest(self) -> dict[str, Any]:
         """inputs, versions, seconds, and the stage's own `result`."""
-        return json.loads((self.folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest: dict[str, Any] = json.loads((self.folder / MANIFEST).read_text(encoding="utf-8"))
+        return manifest
 
     @property
     def result(self) -> dict[str, Any]:
         """What the stage said of itself."""
-        return self.manifest()["result"]
+        result: dict[str, Any] = self.manifest()["result"]
+        return result
 
 
 class Store:

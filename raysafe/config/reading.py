@@ -126,7 +126,8 @@ def _dataclasses_in(kind: Any) -> Iterable[Any]:
 def build(kind: Callable[..., T], raw: Any, key: str, problems: list[str]) -> T | None:
     """An object of the dataclass `kind` from plain values; problems are added to the list, in the user's words."""
     try:
-        return _adapter(kind).validate_json(json.dumps(raw, default=str))
+        made: T = _adapter(kind).validate_json(json.dumps(raw, default=str))
+        return made
     except ValidationError as error:
         problems.extend(_problem(item, kind, key) for item in error.errors())
         return None

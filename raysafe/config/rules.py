@@ -37,16 +37,7 @@ def trial_problems(trial: TrialConfig, workers: int) -> Iterable[str]:
     too_large = _sandbox_problem(replace(trial.sandbox, seed=0))
     if too_large:
         yield too_large
-    batches = [("training", trial.training.batch_size, trial.training.accumulation)]
-    if "proxy" in trial.needed_models:
-        batches += [("proxy", trial.proxy.batch_size, trial.proxy.accumulation)]
-    if (learned := trial.selector.learned) is not None:
-        batches += [("selector", learned.batch_size, learned.accumulation)]
-        batches += [("selector.safe", learned.safe_batch_size, learned.accumulation)]
-    for key, rows, accumulation in batches:
-        if rows % (workers * accumulation):
-            label = "selector.safe_batch_size" if key == "selector.safe" else f"{key}.batch_size"
-            yield f"`{label}`: got {rows}, but it takes a multiple of workers * accumulation = {workers * accumulation}"
+    yield from _batch_problems(trial, workers)
     if trial.data.align is None and trial.objective.alignment:
         yield f"`data.align`: this key is needed, as the objective `{trial.objective.name}` has an alignment term"
     if trial.data.safe is None and (readers := _readers_of_safe(trial)):
@@ -66,6 +57,20 @@ def trial_problems(trial: TrialConfig, workers: int) -> Iterable[str]:
             f"`selection.percent`: got {trial.percent:g} with selector `{trial.selector.name}`, which keeps all rows; "
             "leave it out or take another selector"
         )
+
+
+def _batch_problems(trial: TrialConfig, workers: int) -> Iterable[str]:
+    """Batches that can't be shared out evenly."""
+    batches = [("training", trial.training.batch_size, trial.training.accumulation)]
+    if "proxy" in trial.needed_models:
+        batches += [("proxy", trial.proxy.batch_size, trial.proxy.accumulation)]
+    if (learned := trial.selector.learned) is not None:
+        batches += [("selector", learned.batch_size, learned.accumulation)]
+        batches += [("selector.safe", learned.safe_batch_size, learned.accumulation)]
+    for key, rows, accumulation in batches:
+        if rows % (workers * accumulation):
+            label = "selector.safe_batch_size" if key == "selector.safe" else f"{key}.batch_size"
+            yield f"`{label}`: got {rows}, but it takes a multiple of workers * accumulation = {workers * accumulation}"
 
 
 def _readers_of_safe(trial: TrialConfig) -> list[str]:

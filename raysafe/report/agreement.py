@@ -1,6 +1,7 @@
-"""How far the rankings of one data set agree: rank correlation of all rows, overlap of the kept ones."""
+"""The rankings of a sweep, and how far those of one data set agree: rank correlation of all rows, overlap of the kept ones."""
 
 import itertools
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,11 +9,32 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from raysafe.ranking.diagnosis import RankingTensors, at
+from raysafe.ranking.diagnosis import Diagnosis, RankingTensors, at
 from raysafe.selection.measures import correlation, jaccard, mean_ranks, spearman
 
 Named = tuple[str, str, Mapping[str, Any], RankingTensors]
 """A ranking's name, what made it (a selector's name), the settings that tell it from others, and itself."""
+
+
+@dataclass(frozen=True)
+class SweepRanking:
+    """A distinct ranking of a sweep. `settings`: those that may decide it, dotted; `shown`: those that tell it from others."""
+
+    name: str
+    maker: str
+    """Its selector's name, or that of the file that stood in for it."""
+    settings: Mapping[str, Any]
+    shown: Mapping[str, Any]
+    trials: tuple[str, ...]
+    percents: tuple[float, ...]
+    """The p's of its trials, in %, below 100."""
+    tensors: RankingTensors
+    diagnosis: Diagnosis
+
+    @property
+    def slug(self) -> str:
+        """The name as a file is called."""
+        return re.sub(r"[^\w.=]+", "-", self.name)[:100]
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,12 @@ matplotlib is imported when something is drawn; figures are made without pyplot,
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from raysafe.artifacts import whole
-from raysafe.report.agreement import Agreement, matrix
-
-if TYPE_CHECKING:
-    from raysafe.report.rankings import SweepRanking
+from raysafe.report.agreement import Agreement, SweepRanking, matrix
 
 LABELS = {"safe": ("#0072B2", "-"), "unsafe": ("#D55E00", "--"), "planted": ("#000000", ":"), "unlabelled": ("#009E73", "-")}
 """Colour and style of a line by its rows' label."""
@@ -30,7 +27,7 @@ MOST_NUMBERS = 12
 GREY = "#9e9e9e"
 
 
-def draw_scores(path: Path, rankings: Sequence["SweepRanking"]) -> None:
+def draw_scores(path: Path, rankings: Sequence[SweepRanking]) -> None:
     """Score distribution by label, a panel a ranking, as the share of rows of at most a score."""
     shown = rankings[:MOST_PANELS]
     columns = min(3, len(shown))
@@ -48,7 +45,7 @@ def draw_scores(path: Path, rankings: Sequence["SweepRanking"]) -> None:
     _save(figure, path)
 
 
-def draw_shares(path: Path, rankings: Sequence["SweepRanking"]) -> None:
+def draw_shares(path: Path, rankings: Sequence[SweepRanking]) -> None:
     """Unsafe share among the kept rows and, where rows were planted, their recall, over p; seeds share a colour."""
     styles = _group_styles(rankings)
     sides = [side for side in (_unsafe_panel, _recall_panel) if any(_known(side, ranking) for ranking in rankings)]
@@ -69,7 +66,7 @@ def draw_shares(path: Path, rankings: Sequence["SweepRanking"]) -> None:
     _save(figure, path)
 
 
-def draw_overlap(path: Path, rankings: Sequence["SweepRanking"], pairs: Sequence[Agreement]) -> None:
+def draw_overlap(path: Path, rankings: Sequence[SweepRanking], pairs: Sequence[Agreement]) -> None:
     """Heat maps of rank correlation and of the overlap at the sweep's first two p's, rankings of the same data side by side."""
     compared = [ranking for ranking in rankings if any(ranking.name in (pair.first, pair.second) for pair in pairs)]
     data = list(dict.fromkeys(ranking.tensors.fingerprint for ranking in compared))
@@ -92,7 +89,7 @@ def draw_overlap(path: Path, rankings: Sequence["SweepRanking"], pairs: Sequence
     _save(figure, path)
 
 
-def draw_single(path: Path, ranking: "SweepRanking") -> None:
+def draw_single(path: Path, ranking: SweepRanking) -> None:
     """One ranking: its scores by label, and what the top p % lets in."""
     figure = _figure(9.6, 4.4)
     left, right = figure.subplots(1, 2)
@@ -123,7 +120,7 @@ def _save(figure: Any, path: Path) -> None:
         figure.savefig(aside)
 
 
-def _scores_panel(panel: Any, ranking: "SweepRanking") -> None:
+def _scores_panel(panel: Any, ranking: SweepRanking) -> None:
     scored = ranking.tensors
     for label, mask_N in label_masks(ranking).items():
         scores = scored.scores_N[mask_N & scored.usable_N]
@@ -142,7 +139,7 @@ def _scores_panel(panel: Any, ranking: "SweepRanking") -> None:
         panel.text(0.5, 0.5, "all scores are equal", transform=panel.transAxes, ha="center", color="#555555")
 
 
-def label_masks(ranking: "SweepRanking") -> dict[str, Any]:
+def label_masks(ranking: SweepRanking) -> dict[str, Any]:
     """Label to the rows that have it; `unlabelled` where D's labels are not all known."""
     scored = ranking.tensors
     own_N = ~scored.planted_N
@@ -157,7 +154,7 @@ def _label_legend(figure: Any, panels: Sequence[Any]) -> None:
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4, frameon=False)
 
 
-def _unsafe_panel(panel: Any, ranking: "SweepRanking", chance: str = "_all", **style: Any) -> None:
+def _unsafe_panel(panel: Any, ranking: SweepRanking, chance: str = "_all", **style: Any) -> None:
     told = ranking.diagnosis
     _line(panel, told.unsafe_share, style)
     if told.unsafe_rows is not None and told.rows:
@@ -165,7 +162,7 @@ def _unsafe_panel(panel: Any, ranking: "SweepRanking", chance: str = "_all", **s
     panel.set_ylabel("unsafe share among the kept rows\n(dotted: among all)")
 
 
-def _recall_panel(panel: Any, ranking: "SweepRanking", chance: str = "_random", **style: Any) -> None:
+def _recall_panel(panel: Any, ranking: SweepRanking, chance: str = "_random", **style: Any) -> None:
     told = ranking.diagnosis
     _line(panel, told.planted_recall, style)
     if told.planted_recall:
@@ -173,7 +170,7 @@ def _recall_panel(panel: Any, ranking: "SweepRanking", chance: str = "_random", 
         panel.set_ylabel("planted rows left out\n(dashes: by a random ranking)")
 
 
-def _known(side: Callable[..., None], ranking: "SweepRanking") -> bool:
+def _known(side: Callable[..., None], ranking: SweepRanking) -> bool:
     return bool(ranking.diagnosis.unsafe_share if side is _unsafe_panel else ranking.diagnosis.planted_recall)
 
 
@@ -189,12 +186,12 @@ def _percent_axis(panel: Any) -> None:
     panel.grid(alpha=0.3)
 
 
-def _group(ranking: "SweepRanking") -> str:
+def _group(ranking: SweepRanking) -> str:
     """The name without the seed."""
     return " ".join(part for part in ranking.name.split(" ") if not part.startswith("seed=") and not part.startswith("("))
 
 
-def _group_styles(rankings: Sequence["SweepRanking"]) -> dict[str, dict[str, Any]]:
+def _group_styles(rankings: Sequence[SweepRanking]) -> dict[str, dict[str, Any]]:
     groups = list(dict.fromkeys(map(_group, rankings)))[:MOST_GROUPS]
     styles = {}
     for place, group in enumerate(groups):

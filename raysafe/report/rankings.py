@@ -14,9 +14,9 @@ from typing import Any
 import yaml
 
 from raysafe.artifacts import write_text
-from raysafe.ranking.diagnosis import PERCENTS, Diagnosis, RankingTensors, diagnose
+from raysafe.ranking.diagnosis import PERCENTS, RankingTensors, diagnose
 from raysafe.ranking.tables import Ranking
-from raysafe.report.agreement import Agreement, agreements
+from raysafe.report.agreement import Agreement, SweepRanking, agreements
 from raysafe.report.ranking_plots import draw_overlap, draw_scores, draw_shares, draw_single
 from raysafe.report.summary import cell
 from raysafe.report.table import short_names
@@ -33,27 +33,6 @@ SAME_DATA_ONLY = (
     "Rankings are compared only where they ranked the same rows. In the sandbox every seed is a world, and so a data set, of its "
     "own unless `sandbox.seed` is given."
 )
-
-
-@dataclass(frozen=True)
-class SweepRanking:
-    """A distinct ranking of a sweep. `settings`: those that may decide it, dotted; `shown`: those that tell it from others."""
-
-    name: str
-    maker: str
-    """Its selector's name, or that of the file that stood in for it."""
-    settings: Mapping[str, Any]
-    shown: Mapping[str, Any]
-    trials: tuple[str, ...]
-    percents: tuple[float, ...]
-    """The p's of its trials, in %, below 100."""
-    tensors: RankingTensors
-    diagnosis: Diagnosis
-
-    @property
-    def slug(self) -> str:
-        """The name as a file is called."""
-        return re.sub(r"[^\w.=]+", "-", self.name)[:100]
 
 
 @dataclass(frozen=True)
