@@ -15,8 +15,7 @@ from typing import Any
 import yaml
 
 from raysafe.artifacts import Store, fingerprint, plain, write_text
-from raysafe.config.trials import SweepConfig
-from raysafe.config.trials import TrialPlan
+from raysafe.config.trials import SweepConfig, TrialPlan
 from raysafe.errors import ConfigError
 from raysafe.report.summary import SUMMARY, TrialRow, read_summary
 from raysafe.stages.inputs import TrialInputs, find_inputs
