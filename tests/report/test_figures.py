@@ -83,6 +83,11 @@ def test_no_two_figures_share_a_name_or_a_title() -> None:
     assert len(titles) == len(set(titles)) and len(FIGURES) == len({figure.name for figure in FIGURES})
 
 
+@pytest.mark.parametrize("name", [figure.name for figure in FIGURES])
+def test_every_figure_is_documented(name: str) -> None:
+    assert f"`{name}`" in (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("module", ["table", "summary", "means", "figures"])
 def test_tables_of_trials_need_no_large_library(module: str) -> None:
     """`raysafe report` on a folder without a summary is a matter of a moment."""
