@@ -155,9 +155,9 @@ class EvaluationSettings:
         default_factory=lambda: {"direct": {}, "prefill": {"tokens": [3, 4, 5, 7, 10, 15, 20, 25]}}
     )
     """Attacks by name, each with its own settings (`raysafe.evaluation.ATTACKS`)."""
-    judge: str | dict[str, Any] = "phrases"
+    judge: Any = "phrases"
     """Who decides (`raysafe.evaluation.JUDGES`): a name, or a mapping of `name` and settings."""
-    judges: tuple[str | dict[str, Any], ...] = ()
+    judges: tuple[Any, ...] = ()
     """Who decides about the same answers besides; figures are recorded as `NAME/safety_score`."""
     max_new_tokens: int = 256
     precision: Literal["float32", "bf16"] = "float32"
@@ -173,6 +173,8 @@ class EvaluationSettings:
 
     def __post_init__(self) -> None:
         require(len(self.attacks) > 0, "attacks has at least one suite", self.attacks)
+        for name, judge in [("judge", self.judge), *(("judges", judge) for judge in self.judges)]:
+            require(isinstance(judge, str | dict), f"{name} takes a name or a mapping of name and settings", judge)
         for name in ("max_new_tokens", "batch_size"):
             require(getattr(self, name) > 0, f"{name} > 0", getattr(self, name))
         for name in ("max_prompts", "epoch_prompts"):

@@ -120,3 +120,10 @@ def test_a_judge_may_have_settings(monkeypatch):
 def test_what_cannot_be_built_is_told_by_its_key(keys, told):
     with pytest.raises(ConfigError, match=told):
         exam(**keys)
+
+
+@pytest.mark.parametrize("keys", [{"judge": 3}, {"judges": ["phrases", None]}], ids=str)
+def test_a_judge_is_a_name_or_a_mapping(keys):
+    problems = []
+    assert build(EvaluationSettings, {"harmful": "h.jsonl", **keys}, "evaluation", problems) is None
+    assert "takes a name or a mapping of name and settings` must hold" in problems[0] and len(problems) == 1
