@@ -22,6 +22,7 @@ from raysafe.ranking.learning import (
     open_learners,
     selector_step,
 )
+from raysafe.selection.base import Learned
 from raysafe.selection.measures import auc
 from raysafe.selection.seal import Seal, omega_start, row_weights
 from raysafe.training.engine import PlainEngine
@@ -98,6 +99,45 @@ def test_an_epoch_reports_the_spread_of_the_weights():
     assert told[-1]["selector/weight_min"] == weights.min() and told[-1]["selector/weight_max"] == weights.max()
     assert told[-1]["selector/weight_std"] == pytest.approx(float(weights.square().mean() - 1) ** 0.5)
     assert told[0]["selector/weight_std"] > 0
+
+
+def test_algorithm_1_reports_theta_hats_loss_too_which_begins_at_thetas():
+    """One step an epoch: both models are fresh in the first."""
+    told = rank(replace(SEAL, algorithm=1, batch_size=16, epochs=2))[1]
+    assert told[0]["selector/hat_loss"] == told[0]["selector/finetune_loss"]
+    assert told[1]["selector/hat_loss"] != told[1]["selector/finetune_loss"]
+
+
+def test_every_engine_is_closed_however_the_block_ends():
+    closed = []
+
+    class Closing(PlainEngine):
+        def __init__(self, load, settings, device):
+            if len(made) == 2:
+                raise MemoryError
+            made.append(self)
+            super().__init__(load, settings, device)
+
+        def close(self):
+            closed.append(self)
+            super().close()
+
+    for fault, models in ((KeyError, 2), (MemoryError, 3)):
+        made = []
+        selector = Everyone(models)
+        with pytest.raises(fault), open_learners(selector, Closing, tiny.llama, TrainingSettings(), "cpu"):
+            raise KeyError
+        assert len(made) == 2 and closed[-2:] == made[::-1]
+
+
+class Everyone(Learned):
+    """Of so many models."""
+
+    def __init__(self, count):
+        self.count = count
+
+    def models(self):
+        return {f"model {number}": ("finetune",) for number in range(self.count)}
 
 
 def test_without_labels_there_is_no_auc():
