@@ -7,9 +7,9 @@ from dataclasses import replace
 from functools import lru_cache
 
 from raysafe.artifacts import plain
-from raysafe.config.sections import SchedulerSettings
+from raysafe.config.sections import SANDBOX, SchedulerSettings
 from raysafe.config.trials import TrialConfig, TrialPlan
-from raysafe.sandbox.world import World, generate
+from raysafe.sandbox.world import POSITIONS, World, generate
 from raysafe.selection import SELECTORS
 
 
@@ -37,6 +37,8 @@ def trial_problems(trial: TrialConfig, workers: int) -> Iterable[str]:
     too_large = _sandbox_problem(replace(trial.sandbox, seed=0))
     if too_large:
         yield too_large
+    if trial.model.path == SANDBOX and trial.data.max_length > POSITIONS:
+        yield f"`data.max_length`: got {trial.data.max_length}, but it takes at most the sandbox model's {POSITIONS} positions"
     yield from _batch_problems(trial, workers)
     if trial.data.align is None and trial.objective.alignment:
         yield f"`data.align`: this key is needed, as the objective `{trial.objective.name}` has an alignment term"

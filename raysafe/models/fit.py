@@ -28,11 +28,11 @@ _COMPUTED = ".inv_freq"
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What is known of a model without its weights. positions: the longest sequence it takes, None without a limit; vocabulary:
-    rows of its embedding; modules: every linear layer with its output and input width."""
+    """What is known of a model without its weights. positions: the longest sequence it takes; vocabulary: rows of its embedding;
+    None where there is no such limit. modules: every linear layer with its output and input width."""
 
     positions: int | None
-    vocabulary: int
+    vocabulary: int | None
     modules: dict[str, tuple[int, int]]
 
     def without_layer(self, names: Sequence[str]) -> list[str]:
@@ -75,10 +75,11 @@ def _whole_model(folder: Path) -> ModelFacts:
         raise DataError(not_loadable(str(folder), config, error)) from error
     model, info = loaded
     refuse_unfit(str(folder), info)
+    embedding = getattr(model.get_input_embeddings(), "weight", None)
     positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     return ModelFacts(
         positions if isinstance(positions, int) and positions > 0 else None,
-        model.get_input_embeddings().num_embeddings,
+        None if embedding is None else embedding.shape[0],
         {name: widths for name, module in model.named_modules() if (widths := _widths(module))},
     )
 

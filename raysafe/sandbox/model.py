@@ -17,7 +17,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from raysafe.artifacts import whole
 from raysafe.sandbox.tokenizer import build_tokenizer
-from raysafe.sandbox.world import Pair, World, base_rows
+from raysafe.sandbox.world import POSITIONS, Pair, World, base_rows
 
 Report = Callable[[int, dict[str, float]], object]
 """Receives the step and its metrics."""
@@ -52,7 +52,7 @@ def build_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausal
         num_attention_heads=4,
         num_key_value_heads=4,
         intermediate_size=256,
-        max_position_embeddings=256,
+        max_position_embeddings=POSITIONS,
         tie_word_embeddings=True,
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=None,

@@ -6,6 +6,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from raysafe.sandbox.words import vocabulary
+from raysafe.sandbox.world import POSITIONS
 
 PAD, UNKNOWN, SYSTEM, USER, ASSISTANT, END = "<|pad|>", "<|unk|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>"
 SPECIAL = (PAD, UNKNOWN, SYSTEM, USER, ASSISTANT, END)
@@ -35,5 +36,5 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
         chat_template=CHAT_TEMPLATE,
         clean_up_tokenization_spaces=False,
         padding_side="right",
-        model_max_length=256,
+        model_max_length=POSITIONS,
     )

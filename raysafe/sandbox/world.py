@@ -29,6 +29,9 @@ Row = dict[str, object]
 Pair = tuple[str, str]
 """A prompt and its answer."""
 
+POSITIONS = 256
+"""Tokens of the longest sequence that the world's model takes."""
+
 
 @dataclass(frozen=True)
 class World:

@@ -124,7 +124,7 @@ def _check_rows(rows: Sequence[Example | Triple], chat: ChatFormat, facts: Model
 
 
 def _check_ids(ids: Iterable[int], facts: ModelFacts) -> None:
-    if max(ids) >= facts.vocabulary:
+    if facts.vocabulary is not None and max(ids) >= facts.vocabulary:
         raise DataError(
             f"The tokenizer gives the id {max(ids)}, but the model has {facts.vocabulary} embeddings: they don't belong together."
         )
