@@ -137,6 +137,7 @@ class PlainEngine:
 
     def close(self) -> None:
         self.optimizer.zero_grad(set_to_none=True)
+        del self.policy, self.module, self.optimizer, self.parameters
 
 
 class DeepSpeedEngine:
@@ -146,13 +147,18 @@ class DeepSpeedEngine:
         deepspeed = _deepspeed()
         self.device = device
         self.settings = settings
-        self._load, self._copy = load, None
+        self._load = load
+        self._copy: Any = None
         model = load()
         trainable = [p for p in model.parameters() if p.requires_grad]
         self.policy = Policy(model, settings.batching, settings.gradient_checkpointing).train()
-        self._engine, *_ = deepspeed.initialize(
-            model=self.policy, model_parameters=trainable, config=deepspeed_config(settings), dist_init_required=False
-        )
+        try:
+            self._engine, *_ = deepspeed.initialize(
+                model=self.policy, model_parameters=trainable, config=deepspeed_config(settings), dist_init_required=False
+            )
+        except BaseException:
+            _forget_modules(self.policy)
+            raise
         if settings.precision == "bf16" and settings.zero_stage == 0:
             # DeepSpeed 0.19 tries this optimiser out on zero gradients; Adam counts that step, and the next is a quarter short
             self._engine.optimizer.optimizer.state.clear()
@@ -217,11 +223,25 @@ class DeepSpeedEngine:
 
     def close(self) -> None:
         self._engine.destroy()
-        self._engine = self.module = None
-        del self.policy
+        _forget_modules(self.policy)
+        del self._engine, self.module, self.policy, self._copy
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+
+def _forget_modules(policy: Policy) -> None:
+    """DeepSpeed 0.19 keeps the modules of every stage 3 engine for the process's life, and all their tensors with them: on a
+    stack that it never takes them off, and as keys of a cached method."""
+    from deepspeed.runtime.zero import parameter_offload
+    from deepspeed.runtime.zero.partitioned_param_coordinator import PartitionedParameterCoordinator
+
+    gone = set(policy.modules())
+    parameter_offload.FWD_MODULE_STACK[:] = [m for m in parameter_offload.FWD_MODULE_STACK if m not in gone]
+    for method in vars(PartitionedParameterCoordinator).values():
+        for cell in getattr(method, "__closure__", None) or ():
+            if hasattr(cell.cell_contents, "cache_clear"):
+                cell.cell_contents.cache_clear()
 
 
 def all_finite(tensors: Iterable[torch.Tensor]) -> bool:
