@@ -129,7 +129,7 @@ def run_step(engine: Engine, name: str, data: TrainingData, work: Workload, step
     objective: Any = METHODS[name].objective
     run = Run(objective, data, replace(SETTINGS, batch_size=options.batch))
     plan = StepPlan(step, work.places("retain", step, options.batch), work.places("safe", step, options.batch))
-    context = Context(lambda step, metrics: False, PlainEngine, engine.device)
+    context = Context(lambda step, metrics: False, engine.device)
     train_step(engine, run, plan, context)
 
 

@@ -8,7 +8,6 @@ import torch
 import torch.distributed as dist
 
 from raysafe.errors import StageStopped
-from raysafe.training.engine import DeepSpeedEngine, Engines, PlainEngine
 
 Report = Callable[[int, dict[str, float]], bool]
 """(step, metrics) of rank 0, out; True comes back if the stage is to stop."""
@@ -16,11 +15,9 @@ Report = Callable[[int, dict[str, float]], bool]
 
 @dataclass(frozen=True)
 class Context:
-    """rank 0 alone reports and writes files. `make_engine` builds a fresh engine around what it loads. `stop_asked` says at any
-    time, on rank 0, whether the stage is to end."""
+    """rank 0 alone reports and writes files. `stop_asked` says at any time, on rank 0, whether the stage is to end."""
 
     report_row: Report
-    make_engine: Engines
     device: torch.device
     rank: int = 0
     world_size: int = 1
@@ -61,7 +58,6 @@ class Context:
         self.gather(None)
 
 
-def local_context(report_row: Report | None = None, deepspeed: bool = False) -> Context:
-    """A context for one process without workers; `deepspeed` needs a process group of one."""
-    device = torch.device("cpu")
-    return Context(report_row or (lambda step, metrics: False), DeepSpeedEngine if deepspeed else PlainEngine, device)
+def local_context(report_row: Report | None = None) -> Context:
+    """A context for one process without workers."""
+    return Context(report_row or (lambda step, metrics: False), torch.device("cpu"))

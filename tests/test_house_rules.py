@@ -21,11 +21,11 @@ FILES = sorted(SOURCE.rglob("*.py"))
 
 LAYERS = (
     {"errors"},
-    {"artifacts"},
+    {"artifacts", "context"},
     {"objectives", "selection", "sandbox"},
     {"config"},
     {"data", "models", "tracking"},
-    {"training", "context"},
+    {"training"},
     {"evaluation", "ranking"},
     {"stages"},
     {"trial", "report"},
@@ -37,7 +37,7 @@ LAYERS = (
 """Who may import whom: a package may import itself and what stands in a line above it."""
 WITHIN = {
     "models": {"errors", "artifacts", "config", "data"},
-    "context": {"errors", "config", "training"},
+    "context": {"errors"},
     "training": {"errors", "config", "objectives", "data", "models", "context"},
 }
 """Packages that may import less, or of their own line a named neighbour."""

@@ -85,7 +85,7 @@ def _run(desk: Any, group: GroupSettings, job_id: str, stage: Any, rank: int, wo
     state, error, watch = JobState.DONE, "", Watch(desk, job_id)
     try:
         with watch if rank == 0 else nullcontext():
-            context = Context(report, DeepSpeedEngine, device(), rank, world_size, watch.stop.is_set)
+            context = Context(report, device(), rank, world_size, watch.stop.is_set)
             make(pickle.loads(stage), Store(group.storage), context, DeepSpeedEngine)
     except StageStopped:
         state = JobState.STOPPED

@@ -32,7 +32,7 @@ class Cut(Context):
     """Breaks down before a given step, counted from 0 over everything that is run with it."""
 
     def __init__(self, base, step):
-        super().__init__(base.report_row, base.make_engine, base.device)
+        super().__init__(base.report_row, base.device)
         object.__setattr__(self, "left", step)
 
     def check_stop(self):
@@ -50,9 +50,9 @@ def adapted():
 
 def trained(make_model, folder, cut=None, make_engine=PlainEngine, settings=SETTINGS):
     """Weights after the last epoch; with `cut`, broken down before that step and started once more."""
-    base = replace(local_context(), make_engine=make_engine)
+    base = local_context()
     for context in ([] if cut is None else [Cut(base, cut)]) + [base]:
-        engine = context.make_engine(make_model, settings, context.device)
+        engine = make_engine(make_model, settings, context.device)
         try:
             train(engine, Run(Door(), data(Door(), model=tiny.llama), settings, 5), context, lambda e, n: {}, folder)
         except PowerCut:
