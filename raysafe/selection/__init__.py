@@ -11,6 +11,12 @@ from raysafe.selection.random import Random
 from raysafe.selection.seal import Seal
 from raysafe.selection.top import kept_count, ranks, top_percent
 
-SELECTORS: dict[str, type[Selector]] = {"seal": Seal, "loss": Loss, "dsir": Dsir, "random": Random, "none": Everything}
+SELECTORS: dict[str, type[Selector]] = {
+    "seal": Seal,
+    "loss": Loss,
+    "dsir": Dsir,
+    "random": Random,
+    "none": Everything,
+}
 
 __all__ = ["SELECTORS", "Dsir", "Seal", "Selector", "kept_count", "ranks", "top_percent"]

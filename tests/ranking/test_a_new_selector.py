@@ -1,14 +1,15 @@
-"""A selector that trains, written in this file alone: one line in the table, and everything else takes it as it is."""
+"""A selector that trains, CONTRIBUTING.md's example: everything else takes it as it is."""
 
+import importlib
 import io
-from dataclasses import dataclass, replace
-from typing import ClassVar
+import re
+import sys
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
-import torch
 from rich.console import Console
 from small import small_trial
-from torch import Tensor
 
 from raysafe.artifacts import Store
 from raysafe.config.sweeps import make_sweep
@@ -16,58 +17,24 @@ from raysafe.errors import ConfigError
 from raysafe.ranking.diagnosis import DIAGNOSIS_FILE, Diagnosis
 from raysafe.ranking.tables import Ranking
 from raysafe.selection import SELECTORS
-from raysafe.selection.base import Learned
-from raysafe.selection.seal import row_weights
 from raysafe.stages.inputs import find_inputs
 from raysafe.stages.making import History
 from raysafe.sweep.plan import dry_run
 from raysafe.trial import begin, here, rank_stage, run_trial
 
-
-@dataclass(frozen=True)
-class Omega:
-    """What is learned; shape K."""
-
-    omega_K: Tensor
-
-
-@dataclass(frozen=True)
-class Bds(Learned):
-    """BDS (arXiv:2510.27172): theta on l(z_s) + mean_i w_i l_i, w = K softmax(omega); omega on mean_i w_i l_i, l detached."""
-
-    name: ClassVar[str] = "bds"
-
-    lr: float = 0.1
-    model_lr: float = 1e-5
-    epochs: int = 20
-    batch_size: int = 10
-    safe_batch_size: int = 10
-    accumulation: int = 1
-
-    def start(self, rows, seed):
-        return Omega(torch.full((rows,), 0.1, dtype=torch.float64))
-
-    def weights_of(self, state):
-        return row_weights(state.omega_K, "softmax")
-
-    def descent(self, model, losses, weights_B, epoch):
-        return {"safe": losses["safe"], "finetune": weights_B.to(losses["finetune"].dtype) * losses["finetune"]}
-
-    def updated(self, state, visit):
-        pull_B = visit.losses["theta"] * visit.weights_K[visit.rows_B]
-        slope_K = -visit.weights_K * pull_B.sum() / len(state.omega_K)
-        return Omega(state.omega_K - self.lr * slope_K.index_add(0, visit.rows_B, pull_B))
-
-    def scores_of(self, state):
-        return state.omega_K
-
-
 SETTINGS = {"name": "bds", "epochs": 2, "batch_size": 8, "safe_batch_size": 8, "model_lr": 1e-3}
 
 
 @pytest.fixture(autouse=True)
-def listed(monkeypatch):
-    monkeypatch.setitem(SELECTORS, "bds", Bds)
+def listed(monkeypatch, tmp_path_factory):
+    """Its file is imported from outside the package."""
+    text = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    (source,) = re.findall(r"^```python\n# raysafe/selection/bds.py\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    folder = tmp_path_factory.mktemp("selector")
+    (folder / "bds.py").write_text(source, encoding="utf-8")
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.delitem(sys.modules, "bds", raising=False)
+    monkeypatch.setitem(SELECTORS, "bds", importlib.import_module("bds").Bds)
 
 
 def sweep_of(model_folder, **settings):

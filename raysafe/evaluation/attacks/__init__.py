@@ -4,6 +4,9 @@ from raysafe.evaluation.attacks.base import Attack, Case, case
 from raysafe.evaluation.attacks.direct import Direct
 from raysafe.evaluation.attacks.prefill import Prefill
 
-ATTACKS: dict[str, type[Attack]] = {"direct": Direct, "prefill": Prefill}
+ATTACKS: dict[str, type[Attack]] = {
+    "direct": Direct,
+    "prefill": Prefill,
+}
 
 __all__ = ["ATTACKS", "Attack", "Case", "Direct", "case"]

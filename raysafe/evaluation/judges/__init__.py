@@ -4,6 +4,9 @@ from raysafe.evaluation.judges.base import Judge, Pair, Question, RuleJudge, Ver
 from raysafe.evaluation.judges.phrases import Phrases
 from raysafe.evaluation.judges.sandbox import Sandbox
 
-JUDGES: dict[str, type[Judge]] = {"phrases": Phrases, "sandbox": Sandbox}
+JUDGES: dict[str, type[Judge]] = {
+    "phrases": Phrases,
+    "sandbox": Sandbox,
+}
 
 __all__ = ["JUDGES", "Judge", "Pair", "Question", "RuleJudge", "Verdict"]
