@@ -11,11 +11,13 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from tempfile import mkdtemp
+from typing import Any, Protocol
+from weakref import finalize
 
 from filelock import FileLock
 
@@ -104,8 +106,39 @@ class Artifact:
         return result
 
 
+class Artifacts(Protocol):
+    """A store of artifacts: `Store` keeps them under a folder, `MemoryStore` for as long as it lives."""
+
+    def artifact(self, kind: str, key: str) -> Artifact:
+        """Where the result of a kind and key is or will be."""
+        ...
+
+    def by_id(self, id: str) -> Artifact:
+        """The artifact of an `Artifact.id`."""
+        ...
+
+    def ready(self, kind: str, key: str) -> bool:
+        """Whether it is there, whole."""
+        ...
+
+    def all_of(self, kind: str) -> list[Artifact]:
+        """Everything of a kind that is there."""
+        ...
+
+    def workspace(self, kind: str, key: str) -> Path:
+        """The folder in which an unfinished stage keeps what a second attempt can go on from."""
+        ...
+
+    def making(self, kind: str, key: str, inputs: Any) -> AbstractContextManager[tuple[Path, dict[str, Any]] | None]:
+        """Be its only maker; gives an empty folder to write into and a `result` to fill, or None if it is there already.
+
+        On a clean exit it is there, with its manifest; on an exception nothing is, and the exception goes on.
+        """
+        ...
+
+
 class Store:
-    """The artifacts under one storage folder."""
+    """The artifacts under one storage folder, which many processes may share."""
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root).absolute() / "artifacts"
@@ -122,6 +155,10 @@ class Store:
     def ready(self, kind: str, key: str) -> bool:
         """Whether it is there, whole."""
         return (self.artifact(kind, key).folder / MANIFEST).is_file()
+
+    def all_of(self, kind: str) -> list[Artifact]:
+        """Everything of a kind that is there."""
+        return [self.artifact(kind, path.parent.name) for path in sorted((self.root / kind).glob(f"[!.]*/{MANIFEST}"))]
 
     def workspace(self, kind: str, key: str) -> Path:
         """The folder in which an unfinished stage keeps what a second attempt can go on from."""
@@ -152,6 +189,55 @@ class Store:
             finally:
                 shutil.rmtree(aside, ignore_errors=True)
             shutil.rmtree(self.workspace(kind, key), ignore_errors=True)
+
+
+class MemoryStore:
+    """The store's twin for tests: what is there is known to this object alone, and the files go with it."""
+
+    def __init__(self) -> None:
+        self._folder = Path(mkdtemp(prefix="raysafe-"))
+        finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        self._made: set[tuple[str, str]] = set()
+        self._makers: dict[tuple[str, str], threading.Lock] = {}
+
+    def artifact(self, kind: str, key: str) -> Artifact:
+        """Where the result of a kind and key is or will be."""
+        return Artifact(kind, key, self._folder / kind / key)
+
+    def by_id(self, id: str) -> Artifact:
+        """The artifact of an `Artifact.id`."""
+        kind, _, key = id.rpartition("-")
+        return self.artifact(kind, key)
+
+    def ready(self, kind: str, key: str) -> bool:
+        """Whether it is there, whole."""
+        return (kind, key) in self._made
+
+    def all_of(self, kind: str) -> list[Artifact]:
+        """Everything of a kind that is there."""
+        return [self.artifact(*made) for made in sorted(self._made) if made[0] == kind]
+
+    def workspace(self, kind: str, key: str) -> Path:
+        """The folder in which an unfinished stage keeps what a second attempt can go on from."""
+        return self._folder / "workspaces" / f"{kind}-{key}"
+
+    @contextmanager
+    def making(self, kind: str, key: str, inputs: Any) -> Iterator[tuple[Path, dict[str, Any]] | None]:
+        """Be its only maker, among threads."""
+        with self._makers.setdefault((kind, key), threading.Lock()):
+            if self.ready(kind, key):
+                yield None
+                return
+            folder, result, started = self.artifact(kind, key).folder, {}, time.time()  # type: ignore[var-annotated]
+            folder.mkdir(parents=True)
+            try:
+                yield folder, result
+            except BaseException:
+                shutil.rmtree(folder)
+                raise
+            write_json(folder / MANIFEST, _manifest(kind, key, inputs, result, started))
+            shutil.rmtree(self.workspace(kind, key), ignore_errors=True)
+            self._made.add((kind, key))
 
 
 def _manifest(kind: str, key: str, inputs: Any, result: dict[str, Any], started: float) -> dict[str, Any]:

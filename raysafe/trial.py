@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from raysafe.artifacts import Artifact, Store, fingerprint
+from raysafe.artifacts import Artifact, Artifacts, fingerprint
 from raysafe.config.trials import TrialConfig
 from raysafe.context import local_context
 from raysafe.data.references import Admixture, Alignment, DataRef, LogProbsRef, ModelRef, PlantedRef, SelectionRef, drawn
@@ -63,7 +63,7 @@ class Start:
 
 
 def run_trial(
-    trial: TrialConfig, store: Store, folder: Path, launch: Launch | None = None, inputs: TrialInputs | None = None
+    trial: TrialConfig, store: Artifacts, folder: Path, launch: Launch | None = None, inputs: TrialInputs | None = None
 ) -> TrialResult:
     """Walk one trial from end to end; its files go to `folder`.
 
@@ -101,7 +101,7 @@ def run_trial(
     )
 
 
-def here(store: Store) -> Launch:
+def here(store: Artifacts) -> Launch:
     """Stages as plain calls in this process, on the in-memory engine: for tests and small things."""
     return Here(store, local_context(), PlainEngine)
 

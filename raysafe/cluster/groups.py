@@ -20,9 +20,9 @@ from raysafe.cluster.worker import GroupSettings, group_loop
 from raysafe.config.sections import Resources
 from raysafe.errors import ConfigError, StageError, StageStopped
 from raysafe.stages.base import Made, R, Stage
-from raysafe.stages.making import place_of
-from raysafe.sweep.desk import Desk, JobState
-from raysafe.sweep.trial_record import UsedStage
+from raysafe.stages.making import History, place_of
+from raysafe.sweep.desk import Desk
+from raysafe.sweep.events import Event, JobState
 
 ENVIRONMENT = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
@@ -39,7 +39,7 @@ POLL_S = 0.1
 GOODBYE_S = 60
 """How long a group gets to end what it does; generating answers can't be stopped half-way."""
 THREAD = "raysafe worker group"
-Row = tuple[str, int, dict[str, float]]
+Point = tuple[str, int, dict[str, float]]
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,13 @@ class Groups:
     store: Store
     count: int
 
-    def launcher(self, trial: str, on_row: Callable[[Row], None] | None = None) -> "DeskLaunch":
+    def launcher(self, trial: str, on_point: Callable[[Point], None] | None = None) -> "DeskLaunch":
         """A `launch` for one trial (see `trial.py`)."""
-        return DeskLaunch(self.desk, self.store, trial, on_row)
+        return DeskLaunch(self.desk, self.store, trial, on_point)
+
+    def events(self, since: int) -> list[Event]:
+        """What has happened at the desk from event number `since` on."""
+        return ray.get(self.desk.events.remote(since))
 
     def begin(self, stages: Sequence[Stage[Any]]) -> None:
         """Post stages that trials will ask for, before there are trials; nobody waits for them here."""
@@ -64,63 +68,64 @@ class Groups:
 
 def post(desk: Any, trial: str, stage: Stage[Any], artifact: Artifact) -> None:
     """Tell the desk that a trial wants a stage. A job's id is its artifact's."""
-    ray.get(desk.post.remote(trial, [(artifact.id, stage.label, stage.shared, pickle.dumps(stage))]))
+    ray.get(desk.post.remote(trial, artifact.id, stage.label, stage.shared, pickle.dumps(stage)))
 
 
 @dataclass(frozen=True)
 class DeskLaunch:
-    """A `Launch` that posts stages at the desk; `on_row` sees (label, step, metrics) of every row while they are waited for.
+    """A `Launch` that posts stages at the desk; `on_point` sees (label, step, metrics) of every point while they are waited for.
 
-    `used` fills with every stage that the trial has got the result of.
+    `waited` fills with the ids of the jobs whose results the trial has got.
     """
 
     desk: Any
     store: Store
     trial: str
-    on_row: Callable[[Row], None] | None = None
-    used: list[UsedStage] = field(default_factory=list)
+    on_point: Callable[[Point], None] | None = None
+    waited: set[str] = field(default_factory=set)
 
     def __call__(self, stage: Stage[R]) -> "DeskJob[R]":
-        """Post it, unless its result is there."""
+        """Post it. Of a stage whose result is there the desk gets the points that it told, so that they are told again."""
         made = place_of(stage, self.store)
-        ready = self.store.ready(made.artifact.kind, made.artifact.key)
-        if not ready:
+        if self.store.ready(made.artifact.kind, made.artifact.key):
+            points = History.of(made.artifact)
+            ray.get(self.desk.reuse.remote(self.trial, made.artifact.id, stage.label, stage.shared, points))
+        else:
             post(self.desk, self.trial, stage, made.artifact)
-        return DeskJob(self, UsedStage(stage.label, stage.shared, made.artifact.kind, made.artifact.key), made, ready)
+        return DeskJob(self, stage.label, made)
 
 
 @dataclass(frozen=True)
 class DeskJob(Generic[R]):
-    """A stage posted at the desk, or there already."""
+    """A stage posted at the desk."""
 
     launch: DeskLaunch
-    stage: UsedStage
+    label: str
     made: Made[R]
-    ready: bool
 
     def wait(self) -> Made[R]:
-        """Its result. Raises StageError with the worker's message, or StageStopped."""
-        if not self.ready:
+        """Its result, after all its points. Raises StageError with the worker's message, or StageStopped."""
+        if self.made.artifact.id not in self.launch.waited:
             self._wait()
-        if self.stage not in self.launch.used:
-            self.launch.used.append(self.stage)
+            self.launch.waited.add(self.made.artifact.id)
         return self.made
 
     def _wait(self) -> None:
-        label, seen = self.stage.label, 0
+        launch, seen = self.launch, 0
         while True:
-            state, rows, error = ray.get(self.launch.desk.look.remote(self.made.artifact.id, seen))
-            seen += len(rows)
-            for step, metrics in rows:
-                if self.launch.on_row is not None:
-                    self.launch.on_row((label, step, metrics))
-            if state is JobState.DONE:
+            state, point, error = ray.get(launch.desk.look.remote(launch.trial, self.made.artifact.id, seen))
+            if point is not None:
+                seen += 1
+                if launch.on_point is not None:
+                    launch.on_point((self.label, *point))
+            elif state is JobState.DONE:
                 return
-            if state is JobState.STOPPED:
-                raise StageStopped(f"{label} was stopped")
-            if state is JobState.FAILED:
-                raise StageError(f"stage {label}: {error}")
-            time.sleep(POLL_S)
+            elif state is JobState.STOPPED:
+                raise StageStopped(f"{self.label} was stopped")
+            elif state is JobState.FAILED:
+                raise StageError(f"stage {self.label}: {error}")
+            else:
+                time.sleep(POLL_S)
 
 
 def connect(address: str | None, cpus: int | None = None) -> None:

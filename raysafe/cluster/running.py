@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +11,6 @@ from rich.console import Console
 
 from raysafe.artifacts import Store
 from raysafe.cluster.groups import Groups, connect, still_at_work, worker_groups
-from raysafe.cluster.record import Recorder, SweepRecord
 from raysafe.cluster.tuning import run_tune
 from raysafe.config.trials import SweepConfig
 from raysafe.report.live import LiveTable
@@ -21,8 +19,15 @@ from raysafe.stages.inputs import find_inputs
 from raysafe.stages.sandbox import BaseStage
 from raysafe.sweep import signals
 from raysafe.sweep.folder import TrialTask, claim, ended_before, held, refuse_taken, tasks_of
-from raysafe.tracking.mlflow import MlflowTracker, store_uri
+from raysafe.sweep.record import Recorder, SweepRecord, finish
+from raysafe.sweep.tracked import TrackedRuns
+from raysafe.tracking.backlog import Backlog, Teller
+from raysafe.tracking.memory import MemoryTracker
+from raysafe.tracking.mlflow import MlflowTracker, check_uri, store_uri
 
+FIRST_WORD_S = 10.0
+"""How long a sweep's start waits to hear from its tracker; one that says nothing is told later."""
+INTERRUPTED_PATIENCE_S = 10.0
 STORAGE = "runs"
 """Where results go unless told otherwise, under the current folder."""
 
@@ -54,27 +59,65 @@ def run_sweep(sweep: SweepConfig, options: RunOptions | None = None, console: Co
     options, console = options or RunOptions(), console or Console(stderr=True)
     folder = options.storage.absolute() / sweep.name
     uri = options.tracking_uri or store_uri(options.storage.absolute())
+    check_uri(uri)
     with held(folder):
         refuse_taken(sweep, folder, options.resume)
         tasks = tasks_of(sweep, folder, Store(options.storage))
         kept = ended_before(folder) if options.resume else []
         open_tasks = [task for task in tasks if task.plan.name not in {row.trial for row in kept}]
-        failed = run_open(sweep, open_tasks, kept, replace(options, tracking_uri=uri), console) if open_tasks else False
+        options = replace(options, tracking_uri=uri)
+        failed = run_open(sweep, open_tasks, kept, options, console) if open_tasks else catch_up(sweep, folder, options, console)
     return SweepResult(int(failed), folder, uri)
 
 
 def run_open(sweep: SweepConfig, tasks: list[TrialTask], kept: list[TrialRow], options: RunOptions, console: Console) -> bool:
     """Run the trials that have not ended yet; whether one of them failed."""
-    with ThreadPoolExecutor(1) as pool:
-        tracker = pool.submit(MlflowTracker, str(options.tracking_uri), sweep.name)  # seconds, while Ray starts
-        growing, useful = options.address is not None, max(2, len(tasks))
-        with ray_session(options.address), worker_groups(options.storage, sweep.resources, growing, useful) as groups:
-            claim(sweep, tasks[0].folder.parents[1], tasks)
-            groups.begin([BaseStage(task.plan.config.sandbox) for task in tasks if task.inputs.model is None])
-            record = SweepRecord(sweep, tasks, groups, kept)
-            with LiveTable(console) as live, Recorder(record, tracker.result(), live):
-                run_tune(sweep, tasks, groups, record.callback)
+    folder, growing, useful = tasks[0].folder.parents[1], options.address is not None, max(2, len(tasks))
+    backlog = Backlog(folder)
+    with (
+        telling(backlog, sweep.name, str(options.tracking_uri), console) as teller,
+        ray_session(options.address),
+        worker_groups(options.storage, sweep.resources, growing, useful) as groups,
+    ):
+        teller.first_word(FIRST_WORD_S)
+        claim(sweep, folder, tasks)
+        groups.begin([BaseStage(task.plan.config.sandbox) for task in tasks if task.inputs.model is None])
+        record = SweepRecord(sweep, tasks, TrackedRuns(backlog, groups.store), kept)
+        with LiveTable(console) as live, Recorder(record, groups.events, live, lambda: list(backlog.open)):
+            run_tune(sweep, tasks, groups)
     return any(trial.status == "FAILED" for trial in record.trials)
+
+
+def catch_up(sweep: SweepConfig, folder: Path, options: RunOptions, console: Console) -> bool:
+    """All trials have ended: tell the tracker what it has not been told yet, if anything. No trial has failed here."""
+    backlog = Backlog(folder)
+    if backlog.open:
+        finish(sweep, folder, TrackedRuns(backlog, Store(options.storage)), lambda: list(backlog.open))
+    if Teller(backlog, str(options.tracking_uri), MemoryTracker).missing:
+        with telling(backlog, sweep.name, str(options.tracking_uri), console):
+            pass
+    return False
+
+
+@contextmanager
+def telling(backlog: Backlog, name: str, uri: str, console: Console) -> Iterator[Teller]:
+    """A thread that tells MLflow what the backlog holds. On the way out it gets time to finish, and what is missing is said."""
+    teller = Teller(backlog, uri, lambda: MlflowTracker(uri, name))
+    teller.begin()
+    try:
+        yield teller
+    except BaseException:
+        teller.drain(INTERRUPTED_PATIENCE_S)
+        raise
+    if not teller.drain():
+        why = f" ({teller.problem})" if teller.problem else ""
+        console.print(
+            f"The trials are done, but {teller.missing} of {len(backlog.entries)} entries of their record have not reached "
+            f"MLflow{why}. They are kept in {backlog.path}; the same command with --resume tells them.",
+            style="yellow", highlight=False, markup=False, soft_wrap=True,
+        )  # fmt: skip
+    for refused in teller.refused[:3]:
+        console.print(f"MLflow refused an entry of the record: {refused}", style="yellow", highlight=False, markup=False)
 
 
 @contextmanager

@@ -1,97 +1,89 @@
-"""Ray Tune over the trials: light functions that post stages and pass rows on, a scheduler, and callbacks that tell the desk."""
+"""Ray Tune over the trials: light functions that post stages and pass points on, a scheduler, and a source of trials."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+import traceback
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ray
 
 from raysafe.cluster.groups import DeskLaunch, Groups
-from raysafe.config.sections import SchedulerSettings
+from raysafe.cluster.hooks import DeskCallback, SourceSearcher, name_of
+from raysafe.cluster.schedulers import SCHEDULERS, TIME
 from raysafe.config.trials import SweepConfig
-from raysafe.errors import StageError, StageStopped
+from raysafe.errors import RaysafeError, StageStopped
+from raysafe.sweep.events import TrialEnd
 from raysafe.sweep.folder import TrialTask
-from raysafe.sweep.trial_record import TrialEnd
+from raysafe.sweep.search import SEARCHES
 from raysafe.trial import run_trial
 
 DRIVER_MEMORY = 1
 """Bytes that a trial asks for: it must hold no CPU, and Tune refuses an empty request."""
+ENVIRONMENT = {
+    "RAY_AIR_NEW_OUTPUT": "0",  # the new output prints a banner even when told to be quiet
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # signals are ours
+    "TUNE_WARN_THRESHOLD_S": "60",
+    "TUNE_MAX_PENDING_TRIALS_PG": "8",  # with a searcher it would be one at a time
+}
 
 
-def tune_trial(config: Mapping[str, Any], tasks: Sequence[TrialTask], groups: Groups, metric: str | None) -> None:
-    """Tune's trainable: walk one trial, report `epoch` rows to the scheduler, leave the result with the desk."""
+def tune_trial(config: Mapping[str, Any], groups: Groups, metric: str | None) -> None:
+    """Tune's trainable: walk one trial, report each epoch to the scheduler, leave the result with the desk."""
     from ray import tune
 
-    task = tasks[config["index"]]
+    task: TrialTask = config["task"]
 
-    def on_row(row: tuple[str, int, dict[str, float]]) -> None:
-        label, _, metrics = row
-        told = scheduler_row(label, metrics, metric)
+    def on_point(point: tuple[str, int, dict[str, float]]) -> None:
+        label, _, metrics = point
+        told = scheduler_point(label, metrics, metric)
         if told is not None:
             tune.report(told)
 
-    launch = DeskLaunch(groups.desk, groups.store, task.plan.name, on_row)
+    launch = DeskLaunch(groups.desk, groups.store, task.plan.name, on_point)
     try:
-        result = run_trial(task.plan.config, groups.store, task.folder, launch, task.inputs)
+        end = TrialEnd(run_trial(task.plan.config, groups.store, task.folder, launch, task.inputs))
     except StageStopped:
         return
-    except StageError as error:
-        ray.get(groups.desk.record.remote(task.plan.name, TrialEnd(error=str(error), used=tuple(launch.used))))
-        raise
-    ray.get(groups.desk.record.remote(task.plan.name, TrialEnd(result, used=tuple(launch.used))))
+    except RaysafeError as error:
+        end = TrialEnd(error=str(error))
+    except Exception as error:
+        end = TrialEnd(error=f"{type(error).__name__}: {error}\n{traceback.format_exc()}")
+    ray.get(groups.desk.record.remote(task.plan.name, end))
 
 
-def scheduler_row(label: str, metrics: Mapping[str, float], metric: str | None) -> dict[str, float] | None:
-    """What the scheduler sees of a training row: `epoch` and its metric; None if it isn't for it."""
+def scheduler_point(label: str, metrics: Mapping[str, float], metric: str | None) -> dict[str, float] | None:
+    """What the scheduler sees of a point of training: `epoch` and its metric; None if it isn't for it."""
     if label != "train" or metric is None:
         return None
     key = metric.replace("train_", "train/") if metric.startswith("train_") else f"eval/{metric}"
-    return {"epoch": metrics["epoch"], metric: metrics[key]} if key in metrics else None
+    return {TIME: metrics[TIME], metric: metrics[key]} if key in metrics else None
 
 
-def make_scheduler(settings: SchedulerSettings, epochs: int) -> Any:
-    """Tune's scheduler, on `epoch`: Tune's own iteration count starts anew when a sweep is resumed."""
-    from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
-
-    if settings.name == "none":
-        return FIFOScheduler()
-    return ASHAScheduler(
-        time_attr="epoch",
-        metric=settings.metric,
-        mode=settings.mode,
-        max_t=epochs + 1,  # a trial that gets to its last epoch still has to be evaluated
-        grace_period=settings.grace_epochs,
-        reduction_factor=settings.reduction_factor,
-    )
-
-
-def run_tune(sweep: SweepConfig, tasks: Sequence[TrialTask], groups: Groups, callback: Any) -> None:
-    """Run all trials to their ends; a trial's failure is the callback's business, not an exception."""
+def run_tune(sweep: SweepConfig, tasks: Sequence[TrialTask], groups: Groups) -> None:
+    """Run all trials to their ends; what becomes of a trial is told the desk, and is no exception."""
     from ray import tune
 
-    scheduler = sweep.scheduler
+    os.environ.update(ENVIRONMENT)
+    scheduler, logs = sweep.scheduler, tasks[0].folder.parents[1] / "ray"
     metric = scheduler.metric if scheduler.name != "none" else None
-    function: Callable[..., Any] = tune.with_parameters(tune_trial, tasks=list(tasks), groups=groups, metric=metric)
-    light = tune.with_resources(function, tune.PlacementGroupFactory([{"memory": DRIVER_MEMORY}]))
-    epochs = max(plan.config.training.epochs for plan in sweep.trials)
-    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # the new output prints a banner even when told to be quiet
-    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
-    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # Ctrl-C is ours: exit code 130, resumable
-    os.environ["TUNE_WARN_THRESHOLD_S"] = "60"
+    function = tune.with_parameters(tune_trial, groups=groups, metric=metric)
+    source = SEARCHES["grid"]([task.plan for task in tasks])
     tuner = tune.Tuner(
-        light,
-        param_space={"index": tune.grid_search(list(range(len(tasks))))},
+        tune.with_resources(function, tune.PlacementGroupFactory([{"memory": DRIVER_MEMORY}])),
         tune_config=tune.TuneConfig(
-            scheduler=make_scheduler(scheduler, epochs),
+            search_alg=SourceSearcher(source, {task.plan.name: task for task in tasks}),
+            num_samples=-1,  # until the source has no more
+            scheduler=SCHEDULERS[scheduler.name](scheduler, max(plan.config.training.epochs for plan in sweep.trials)),
             max_concurrent_trials=sweep.resources.concurrent_trials or groups.count + 2,
             reuse_actors=True,
-            trial_name_creator=lambda trial: tasks[trial.config["index"]].plan.name,
-            trial_dirname_creator=lambda trial: tasks[trial.config["index"]].plan.name,
+            trial_name_creator=name_of,
+            trial_dirname_creator=name_of,
         ),
         run_config=tune.RunConfig(
             name="tune",
-            storage_path=str(tasks[0].folder.parent.parent / "ray"),
-            callbacks=[callback],
+            storage_path=str(logs),
+            callbacks=[DeskCallback(groups.desk, str(logs))],
             verbose=0,
             failure_config=tune.FailureConfig(max_failures=0),
         ),

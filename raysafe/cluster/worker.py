@@ -18,7 +18,8 @@ from raysafe.artifacts import Store
 from raysafe.context import Context
 from raysafe.errors import RaysafeError, StageStopped
 from raysafe.stages.making import make
-from raysafe.sweep.desk import CLOSE, RENEW, WAIT, JobState
+from raysafe.sweep.desk import CLOSE, RENEW, WAIT
+from raysafe.sweep.events import JobState
 from raysafe.training.engine import DeepSpeedEngine
 
 POLL_S = 0.05
@@ -79,8 +80,10 @@ def _next(desk: Any, group: str, rank: int, world_size: int) -> tuple[str, Any]:
 
 
 def _run(desk: Any, group: GroupSettings, job_id: str, stage: Any, rank: int, world_size: int) -> None:
+    """Run one job. Only our own errors are a verdict on it; with any other the group starts anew and is offered it again."""
+
     def report(step: int, metrics: dict[str, float]) -> bool:
-        return ray.get(desk.row.remote(group.group, job_id, step, metrics))
+        return ray.get(desk.point.remote(group.group, job_id, step, metrics))
 
     state, error, watch = JobState.DONE, "", Watch(desk, job_id)
     try:
@@ -92,8 +95,11 @@ def _run(desk: Any, group: GroupSettings, job_id: str, stage: Any, rank: int, wo
         if rank == 0 and not ray.get(desk.is_closed.remote()):  # nobody will go on with it, as after an interruption
             stopped = Store(group.storage).by_id(job_id)
             shutil.rmtree(Store(group.storage).workspace(stopped.kind, stopped.key), ignore_errors=True)
+    except RaysafeError as problem:
+        state, error = JobState.FAILED, str(problem)
     except Exception as problem:
-        state, error = JobState.FAILED, describe(problem)
+        ray.get(desk.trouble.remote(group.group, job_id, f"{type(problem).__name__}: {problem}\n{traceback.format_exc()}"))
+        raise
     if rank == 0 or state is JobState.FAILED:
         ray.get(desk.end.remote(group.group, job_id, state, error))
     if state is JobState.FAILED and world_size > 1:
@@ -121,10 +127,3 @@ class Watch:
             if ray.get(self.desk.unwanted.remote(self.job_id)):
                 self.stop.set()
                 return
-
-
-def describe(problem: Exception) -> str:
-    """What the record says: the sentence of our own errors, the traceback of all others."""
-    if isinstance(problem, RaysafeError):
-        return str(problem)
-    return f"{type(problem).__name__}: {problem}\n{traceback.format_exc()}"

@@ -79,11 +79,11 @@ def unsafe_text(share: float | None) -> str:
     return "" if share is None else f", {share:.1%} of them unsafe"
 
 
-def tell(row: tuple[str, int, dict[str, float]]) -> None:
-    """A line on stderr for a row that a stage reports."""
+def tell(point: tuple[str, int, dict[str, float]]) -> None:
+    """A line on stderr for a point that a stage reports."""
     from rich.console import Console
 
-    label, step, metrics = row
+    label, step, metrics = point
     names = ("loss", "train/loss", "selector/safe_loss", "selector/auc", "eval/win_rate", "eval/safety_score")
     shown = "  ".join(f"{name.split('/')[-1]} {metrics[name]:.3f}" for name in names if name in metrics)
     Console(stderr=True).print(f"{label:10s} step {step:5d}  {shown}", highlight=False)

@@ -20,6 +20,24 @@ def sweep_problems(scheduler: SchedulerSettings, trials: Sequence[TrialPlan]) ->
         twin = known.setdefault(json.dumps(plain(plan.config), sort_keys=True), plan.name)
         if twin != plan.name:
             yield f"`sweep`: the trials {twin} and {plan.name} have the same settings; leave one of them out"
+    if scheduler.name != "none" and trials:
+        yield from scheduler_problems(scheduler, trials)
+
+
+def scheduler_problems(scheduler: SchedulerSettings, trials: Sequence[TrialPlan]) -> Iterable[str]:
+    """Why trials would not tell the scheduler its metric, or it could stop none of them."""
+    metric, longest = scheduler.metric, max(plan.config.training.epochs for plan in trials)
+    if scheduler.grace_epochs > longest:
+        yield f"`scheduler.grace_epochs`: got {scheduler.grace_epochs}, but it takes at most training.epochs = {longest}"
+    for plan in trials:
+        evaluation = plan.config.evaluation
+        if metric != "train_loss" and not evaluation.each_epoch:
+            yield (
+                f"`evaluation.each_epoch`: got false, but the scheduler `{scheduler.name}` reads `{metric}` after each epoch; "
+                "set it to true, or scheduler.metric to train_loss"
+            )
+        if metric == "utility" and evaluation.utility is None:
+            yield f"`evaluation.utility`: this key is needed, as the scheduler `{scheduler.name}` reads `utility`"
 
 
 @lru_cache(maxsize=64)

@@ -5,7 +5,7 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from raysafe.artifacts import FORMAT, OFF_KEY, Artifact, Store, fingerprint, plain, whole
+from raysafe.artifacts import FORMAT, OFF_KEY, Artifact, Artifacts, fingerprint, plain, whole
 from raysafe.ranking.tables import Ranking, Selection, keep_top
 
 KIND = "selection"
@@ -42,7 +42,7 @@ class Choice:
         return Selection.load(Path(self.path)) if self.percent is None else keep_top(self.ranking(), self.percent)
 
 
-def selected(choice: Choice, store: Store) -> Artifact:
+def selected(choice: Choice, store: Artifacts) -> Artifact:
     """The artifact with the kept rows, made here and now if it isn't there: it is a sort of one column, and needs no workers."""
     key = fingerprint([FORMAT, KIND, choice])
     with store.making(KIND, key, plain(choice)) as found:
@@ -54,7 +54,7 @@ def selected(choice: Choice, store: Store) -> Artifact:
     return store.artifact(KIND, key)
 
 
-def keep_rows(choice: Choice, store: Store, folder: Path) -> Selection:
+def keep_rows(choice: Choice, store: Artifacts, folder: Path) -> Selection:
     """The kept rows; `folder` gets a `selection.parquet` of its own, which stays if the store is swept out."""
     source = selected(choice, store).folder / SELECTION_FILE
     with whole(folder / SELECTION_FILE) as aside:

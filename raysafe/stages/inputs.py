@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from raysafe.artifacts import FORMAT, Store, fingerprint, plain
+from raysafe.artifacts import FORMAT, Artifacts, fingerprint, plain
 from raysafe.config.sections import SANDBOX
 from raysafe.config.trials import TrialConfig
 from raysafe.data.loading import check_overlap, load_eval_prompts, load_examples, load_triples
@@ -51,7 +51,7 @@ class TrialInputs:
         return {role: data for role, data in roles.items() if data is not None}
 
 
-def find_inputs(trial: TrialConfig, store: Store) -> TrialInputs:
+def find_inputs(trial: TrialConfig, store: Artifacts) -> TrialInputs:
     """Read and check everything that the trial names. Raises ConfigError or DataError, naming key or file and line.
 
     The sandbox's rows are written into the store on first use.
@@ -101,7 +101,7 @@ def _look_at(model: ModelRef) -> None:
     model.chat()
 
 
-def _paths(trial: TrialConfig, store: Store) -> dict[str, str]:
+def _paths(trial: TrialConfig, store: Artifacts) -> dict[str, str]:
     data, evaluation = trial.data, trial.evaluation
     named = {"finetune": data.finetune, "safe": data.safe, "align": data.align}
     named |= {role: getattr(evaluation, role) for role in ROLES}
@@ -115,7 +115,7 @@ def _paths(trial: TrialConfig, store: Store) -> dict[str, str]:
     return paths
 
 
-def world_folder(world: World, store: Store) -> Path:
+def world_folder(world: World, store: Artifacts) -> Path:
     """The folder with the sandbox's rows, made on first use."""
     key = fingerprint([FORMAT, "world", world])
     with store.making("world", key, plain(world)) as place:

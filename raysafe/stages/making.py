@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic
 
-from raysafe.artifacts import FORMAT, Artifact, Store, fingerprint, plain, write_json
+from raysafe.artifacts import FORMAT, Artifact, Artifacts, fingerprint, plain, write_json
 from raysafe.context import Context
 from raysafe.stages.base import Made, R, Stage
 from raysafe.training.engine import Engines
@@ -18,12 +18,12 @@ def stage_key(stage: Stage[Any]) -> str:
     return fingerprint([FORMAT, stage.kind, stage])
 
 
-def place_of(stage: Stage[R], store: Store) -> Made[R]:
+def place_of(stage: Stage[R], store: Artifacts) -> Made[R]:
     """Where a stage's result is or will be."""
     return Made(store.artifact(stage.kind, stage_key(stage)), stage.Result)
 
 
-def make(stage: Stage[R], store: Store, context: Context, engines: Engines) -> Made[R]:
+def make(stage: Stage[R], store: Artifacts, context: Context, engines: Engines) -> Made[R]:
     """Run a stage on the workers of `context`, unless its result is there already; every rank calls it."""
     made = place_of(stage, store)
     kind, key = made.artifact.kind, made.artifact.key
@@ -38,6 +38,8 @@ def make(stage: Stage[R], store: Store, context: Context, engines: Engines) -> M
         workspace = store.workspace(kind, key)
         history = History(workspace / "history.json")
         told = replace(context, report_row=history.around(context.report_row)) if context.rank == 0 else context
+        if context.rank == 0:
+            history.tell_again(context.report_row)
         result.update(plain(stage.run(Workplace(told, engines, folder, workspace))))
         if context.rank == 0:
             write_json(folder / "history.json", history.rows)
@@ -60,7 +62,7 @@ class Finished(Generic[R]):
 class Here:
     """A `Launch` that makes each stage at once, in this process."""
 
-    store: Store
+    store: Artifacts
     context: Context
     engines: Engines
 
@@ -85,6 +87,11 @@ class History:
             return report(step, metrics)
 
         return report_row
+
+    def tell_again(self, report: Any) -> None:
+        """What an earlier attempt told, of which those who listen now may know nothing."""
+        for row in self.rows:
+            report(row["step"], row["metrics"])
 
     @staticmethod
     def of(artifact: Artifact) -> list[tuple[int, dict[str, float]]]:

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from raysafe.artifacts import Artifact, Store
+from raysafe.artifacts import Store
 from raysafe.config.trials import SweepConfig, TrialConfig
 from raysafe.data.references import DataRef, ModelRef
 from raysafe.evaluation.exam import exam_of
@@ -217,8 +217,7 @@ def _measured(sweep: SweepConfig, work: Work) -> tuple[float, int]:
     counts.update(dict.fromkeys(("train", *OF_EACH_TRIAL), len(sweep.trials)))
     seconds, missing = 0.0, 0
     for kind, count in counts.items():
-        folders = [path.parent for path in (work.store.root / kind).glob("*/manifest.json")]
-        times = [Artifact(kind, folder.name, folder).manifest()["seconds"] for folder in folders]
+        times = [artifact.manifest()["seconds"] for artifact in work.store.all_of(kind)]
         seconds += count * sum(times) / len(times) if times else 0.0
         missing += not times
     return seconds, missing

@@ -1,4 +1,4 @@
-"""The sweep's runs in the tracker: a parent, one run a trial, one a shared stage; rows as they come, and backfilled."""
+"""The sweep's runs in the tracker: a parent, one run a trial, one a shared stage; points as they come."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from raysafe.artifacts import Store, plain, write_text
+from raysafe.artifacts import Artifacts, plain, write_text
 from raysafe.ranking.diagnosis import DIAGNOSIS_FILE, Diagnosis
 from raysafe.report.figures import tracked
 from raysafe.report.rankings import FOLDER as RANKINGS
@@ -14,17 +14,18 @@ from raysafe.report.rankings import dotted
 from raysafe.report.summary import SUMMARY
 from raysafe.stages.inputs import TrialInputs
 from raysafe.stages.making import History
-from raysafe.sweep.desk import Event, JobState
-from raysafe.sweep.trial_record import TrialRecord, UsedStage
+from raysafe.sweep.events import JobChanged, JobState, PointTold, TrialEnded
+from raysafe.sweep.folder import SWEEP
+from raysafe.sweep.trial_record import TrialRecord
 from raysafe.tracking.base import DatasetSpec, EndStatus, RunSpec, Tracker
 
 
 @dataclass
 class TrackedRuns:
-    """`stages`: job id to the run of a shared stage."""
+    """`tracker`: best a backlog, which nobody has to wait for. `stages`: job id to the run of a shared stage."""
 
     tracker: Tracker
-    store: Store
+    store: Artifacts
     parent: str = ""
     stages: dict[str, str] = field(default_factory=dict)
 
@@ -33,10 +34,13 @@ class TrackedRuns:
         self.parent = self.tracker.start(
             RunSpec("sweep", name, name, params={"trials": trials}, tags={"raysafe.question": question})
         )
-        self.tracker.artifact(self.parent, folder / "sweep.yaml")
+        self.tracker.artifact(self.parent, folder / SWEEP)
 
-    def end_sweep(self, status: EndStatus, folder: Path) -> None:
-        """End the parent, with the summary in it."""
+    def end_sweep(self, status: EndStatus, folder: Path, left: Iterable[str] = ()) -> None:
+        """End the parent, with the summary in it, and before it what is `left` of other runs."""
+        for run in left:
+            if run != self.parent:
+                self.tracker.end(run, "INTERRUPTED")
         if (folder / SUMMARY).exists():
             self.tracker.artifact(self.parent, folder / SUMMARY)
         if (folder / RANKINGS).exists():
@@ -52,80 +56,74 @@ class TrackedRuns:
     def _rank_runs(self, trial: TrialRecord) -> list[str]:
         if trial.plan.config.selection.file is not None:
             return []  # what was selected by is not what the stage made
-        ids = [self.store.artifact(stage.kind, stage.key).id for stage in trial.end.used if stage.kind == "rank"]
-        return [id for id in ids if id in self.stages]
+        return [id for id in trial.jobs.values() if self.store.by_id(id).kind == "rank" and id in self.stages]
 
-    def start_trial(self, trial: TrialRecord, inputs: TrialInputs) -> None:
+    def start_trial(self, trial: TrialRecord, inputs: TrialInputs, at: float) -> None:
         """The trial's run, with its settings, its configuration and what it reads."""
         config, name = trial.plan.config, trial.plan.name
         params = {**dotted(plain(config)), **trial.plan.swept}
-        trial.run = self.tracker.start(RunSpec("trial", name, name, self.parent, params))
+        trial.run = self.tracker.start(RunSpec("trial", name, name, self.parent, params), milliseconds(at))
         write_text(trial.folder / "config.yaml", yaml.safe_dump(plain(config), sort_keys=False))
         self.tracker.artifact(trial.run, trial.folder / "config.yaml")
         for role, data in inputs.data().items():
             self.tracker.dataset(trial.run, DatasetSpec(role, data.path, data.fingerprint, role))
 
-    def end_trial(self, trial: TrialRecord, status: EndStatus) -> None:
-        """Final scores, what was selected, and rows that nobody saw because their stages were there already."""
-        for stage in trial.end.used:
-            self._backfill(trial, stage)
-        if trial.end.result is not None:
-            self.tracker.log(trial.run, trial.step, tracked(trial.figures()))
+    def trial_point(self, trial: TrialRecord, point: PointTold) -> None:
+        """A point of a trial's training, which the trial has noted. The last one's scores give way to the final ones, which
+        stand at the same step: a metric has one value a step."""
+        metrics = named(point.metrics, "train")
+        if trial.last_epoch:
+            metrics = {name: value for name, value in metrics.items() if not name.startswith("eval/")}
+        self.tracker.log(trial.run, point.step, metrics, milliseconds(point.at))
+
+    def end_trial(self, trial: TrialRecord, end: TrialEnded) -> None:
+        """Final scores at the last step of training, and what was selected. A failed trial's may still come, on going on."""
+        if end.status != "FAILED":
+            self.tracker.log(trial.run, trial.step, tracked(trial.figures()), milliseconds(end.at))
         for name in ("selection.parquet", "safeinstr.parquet"):
             if (trial.folder / name).exists():
                 self.tracker.artifact(trial.run, trial.folder / name)
-        self.tracker.end(trial.run, status, trial.error)
+        self.tracker.end(trial.run, end.status, trial.error, milliseconds(end.at))
 
-    def trial_row(self, trial: TrialRecord, label: str, step: int, metrics: Mapping[str, float]) -> None:
-        """A row of a trial's own stage. The final evaluation counts as the last training step."""
-        if label == "train":
-            trial.note(step, metrics)
-        if trial.run:
-            self.tracker.log(trial.run, step if label == "train" else trial.step, named(metrics, "train"))
+    def stage_point(self, point: PointTold) -> None:
+        """A point of a shared stage."""
+        run = self._stage(point.job, point.label, point.at)
+        self.tracker.log(run, point.step, named(point.metrics, point.label), milliseconds(point.at))
 
-    def stage_event(self, event: Event) -> None:
-        """A shared stage began, told a row, or ended."""
-        if event.step is not None and event.metrics is not None:
-            self.tracker.log(self._stage(event.job, event.label), event.step, named(event.metrics, event.label))
-        elif event.state is JobState.RUNNING:
-            self._stage(event.job, event.label)
+    def stage_changed(self, event: JobChanged) -> None:
+        """A shared stage began or ended."""
+        if event.state is JobState.RUNNING:
+            self._stage(event.job, event.label, event.at)
         elif event.state is JobState.DONE:
-            self._end_stage(event.job, event.label)
-        elif event.job in self.stages:
+            self._end_stage(event)
+        elif event.job in self.stages and event.state.ended:
             status: EndStatus = "FAILED" if event.state is JobState.FAILED else "STOPPED"
-            self.tracker.end(self.stages[event.job], status, event.error)
+            self.tracker.end(self.stages.pop(event.job), status, event.error, milliseconds(event.at))
 
-    def _backfill(self, trial: TrialRecord, stage: UsedStage) -> None:
-        artifact, label = self.store.artifact(stage.kind, stage.key), stage.label
-        if stage.shared and artifact.id not in self.stages:
-            run = self._stage(artifact.id, label, reused=True)
-            for step, metrics in History.of(artifact):
-                self.tracker.log(run, step, named(metrics, label))
-            self._end_stage(artifact.id, label)
-        elif label == "train" and not stage.shared and not trial.last:
-            for step, metrics in History.of(artifact):
-                self.trial_row(trial, label, step, metrics)
-
-    def _stage(self, job: str, label: str, reused: bool = False) -> str:
+    def _stage(self, job: str, label: str, at: float, reused: bool = False) -> str:
         if job not in self.stages:
             key, tags = self.store.by_id(job).key, {"raysafe.reused": "true"} if reused else {}
-            self.stages[job] = self.tracker.start(
-                RunSpec("stage", key, f"{label} {key[:8]}", self.parent, tags=tags, stage=label)
-            )
+            spec = RunSpec("stage", key, f"{label} {key[:8]}", self.parent, tags=tags, stage=label)
+            self.stages[job] = self.tracker.start(spec, milliseconds(at))
         return self.stages[job]
 
-    def _end_stage(self, job: str, label: str) -> None:
-        artifact = self.store.by_id(job)
-        folder = artifact.folder
-        if (folder / DIAGNOSIS_FILE).exists():  # at the last step, where a trained selector has its last row
+    def _end_stage(self, event: JobChanged) -> None:
+        artifact, time_ms = self.store.by_id(event.job), milliseconds(event.at)
+        run = self._stage(event.job, event.label, event.at, event.reused)
+        if (artifact.folder / DIAGNOSIS_FILE).exists():  # at the last step, where a trained selector has its last point
             step = max((step for step, _ in History.of(artifact)), default=0)
-            self.tracker.log(self._stage(job, label), step, Diagnosis.load(folder / DIAGNOSIS_FILE).metrics())
+            self.tracker.log(run, step, Diagnosis.load(artifact.folder / DIAGNOSIS_FILE).metrics(), time_ms)
         for name in ("manifest.json", "ranking.parquet", DIAGNOSIS_FILE, "scores.json"):
-            if (folder / name).exists():
-                self.tracker.artifact(self._stage(job, label), folder / name)
-        self.tracker.end(self._stage(job, label), "FINISHED")
+            if (artifact.folder / name).exists():
+                self.tracker.artifact(run, artifact.folder / name)
+        self.tracker.end(run, "FINISHED", time_ms=time_ms)
 
 
 def named(metrics: Mapping[str, float], label: str) -> dict[str, float]:
     """Metrics under `LABEL/...` where they bring no such name themselves, so that MLflow groups them."""
     return {name if "/" in name else f"{label}/{name}": value for name, value in metrics.items()}
+
+
+def milliseconds(seconds: float) -> int:
+    """MLflow's unit."""
+    return int(seconds * 1000)

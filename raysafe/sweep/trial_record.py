@@ -11,33 +11,15 @@ from raysafe.evaluation.metrics import flat_rates
 from raysafe.report.figures import figures_of
 from raysafe.report.live import TrialState
 from raysafe.report.summary import TrialRow
+from raysafe.sweep.events import TrialStatus
 from raysafe.trial import TrialResult
 
-Status = Literal["PENDING", "RUNNING", "FINISHED", "STOPPED", "FAILED"]
-
-
-@dataclass(frozen=True)
-class UsedStage:
-    """A stage that a trial has got the result of."""
-
-    label: str
-    shared: bool
-    kind: str
-    key: str
-
-
-@dataclass(frozen=True)
-class TrialEnd:
-    """What a trial leaves with the desk: its result, or the error that ended it; neither where it was stopped."""
-
-    result: TrialResult | None = None
-    error: str = ""
-    used: tuple[UsedStage, ...] = ()
+Status = Literal["PENDING", "RUNNING"] | TrialStatus
 
 
 @dataclass
 class TrialRecord:
-    """`run`: the tracker's run. `last`: the last row of training. `end`: what the trial left with the desk."""
+    """`run`: the tracker's run. `jobs`: what the trial has asked for, by label. `last`: the last row of training."""
 
     plan: TrialPlan
     folder: Path
@@ -48,9 +30,15 @@ class TrialRecord:
     epoch: int = 0
     started: float = 0.0
     ended: float = 0.0
+    jobs: dict[str, str] = field(default_factory=dict)
     last: dict[str, float] = field(default_factory=dict)
-    end: TrialEnd = TrialEnd()
+    result: TrialResult | None = None
     error: str = ""
+
+    @property
+    def last_epoch(self) -> bool:
+        """Whether its training has told its last row, so that the final scores are those to come."""
+        return self.epoch >= self.plan.config.training.epochs
 
     @property
     def seconds(self) -> float:
@@ -64,13 +52,13 @@ class TrialRecord:
 
     def metrics(self) -> dict[str, float]:
         """The final scores, or the last ones after an epoch for a trial that was stopped or still runs."""
-        if self.end.result is not None:
-            return flat_rates(self.end.result.metrics, with_n=True)
+        if self.result is not None:
+            return flat_rates(self.result.metrics, with_n=True)
         return {name.removeprefix("eval/"): value for name, value in self.last.items() if name.startswith("eval/")}
 
     def figures(self) -> dict[str, Any]:
         """All that is known of the trial, by name."""
-        return figures_of(self.metrics(), self.end.result, {"epochs": self.epoch, "wall_s": round(self.seconds, 2)})
+        return figures_of(self.metrics(), self.result, {"epochs": self.epoch, "wall_s": round(self.seconds, 2)})
 
     def row(self) -> TrialRow:
         """The trial's line of `summary.csv`."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from raysafe.errors import require
+from raysafe.errors import RaysafeError, require
 
 RunKind = Literal["sweep", "trial", "stage"]
 EndStatus = Literal["FINISHED", "STOPPED", "FAILED", "INTERRUPTED"]
@@ -64,17 +64,24 @@ class DatasetSpec:
     """Its role: `finetune`, `safe`, `align`, `harmful`, ..."""
 
 
-class Tracker(Protocol):
-    """Keeps the record of a sweep. Only the driver calls it. Every method raises RaysafeError if the store fails."""
+class Refused(RaysafeError):
+    """The tracker is there, and will never take what it was told."""
 
-    def start(self, run: RunSpec) -> str:
+
+class Tracker(Protocol):
+    """Keeps the record of a sweep. Every method raises RaysafeError if the store fails, Refused if it will always fail.
+
+    Whatever it is told may be told again, after a restart, and is on record once. `time_ms`: when it happened, in
+    milliseconds since 1970; now if left out.
+    """
+
+    def start(self, run: RunSpec, time_ms: int | None = None) -> str:
         """Start a run, or go on in the one of the same kind and key; returns its id."""
 
     def log(self, run_id: str, step: int, metrics: Mapping[str, float], time_ms: int | None = None) -> None:
-        """Metrics of a step, at `time_ms` (milliseconds since 1970) or now.
+        """Metrics of a step. A metric has one value a step: the first that is told.
 
-        What is told again after a restart is kept once. A value that is not finite is left out of the curve and named
-        in the tag `raysafe.not_finite`.
+        A value that is not finite is left out of the curve and named in the tag `raysafe.not_finite`.
         """
 
     def artifact(self, run_id: str, path: Path, folder: str = "") -> None:
@@ -83,7 +90,7 @@ class Tracker(Protocol):
     def dataset(self, run_id: str, dataset: DatasetSpec) -> None:
         """Note that the run reads a dataset."""
 
-    def end(self, run_id: str, status: EndStatus, error: str = "") -> None:
+    def end(self, run_id: str, status: EndStatus, error: str = "", time_ms: int | None = None) -> None:
         """End a run: tag `raysafe.status`, and `raysafe.error` where there is one."""
 
 

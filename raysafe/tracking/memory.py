@@ -27,7 +27,7 @@ class MemoryTracker:
     def __init__(self) -> None:
         self.runs: dict[str, MemoryRun] = {}
 
-    def start(self, run: RunSpec) -> str:
+    def start(self, run: RunSpec, time_ms: int | None = None) -> str:
         run_id = f"{run.kind}:{run.key}"
         record = self.runs.setdefault(run_id, MemoryRun(run))
         record.spec, record.status = run, "RUNNING"
@@ -38,8 +38,8 @@ class MemoryTracker:
     def log(self, run_id: str, step: int, metrics: Mapping[str, float], time_ms: int | None = None) -> None:
         record = self.runs[run_id]
         finite, others = split_finite(metrics)
-        rows = [(name, step, value) for name, value in finite.items()]
-        record.metrics += [row for row in rows if row not in record.metrics]
+        known = {(name, at) for name, at, _ in record.metrics}
+        record.metrics += [(name, step, value) for name, value in finite.items() if (name, step) not in known]
         if others:
             record.tags["raysafe.not_finite"] = f"step {step}: {', '.join(others)}"
 
@@ -52,7 +52,7 @@ class MemoryTracker:
         if dataset not in self.runs[run_id].datasets:
             self.runs[run_id].datasets.append(dataset)
 
-    def end(self, run_id: str, status: EndStatus, error: str = "") -> None:
+    def end(self, run_id: str, status: EndStatus, error: str = "", time_ms: int | None = None) -> None:
         record = self.runs[run_id]
         record.status = status
         record.tags |= {"raysafe.status": status} | ({"raysafe.error": error} if error else {})

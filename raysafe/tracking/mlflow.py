@@ -12,19 +12,33 @@ import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
+from importlib.metadata import entry_points
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from filelock import FileLock
 
-from raysafe.errors import RaysafeError
-from raysafe.tracking.base import DatasetSpec, EndStatus, RunSpec, changed_tags, short_text, split_finite, without_password
+from raysafe.errors import InputError, RaysafeError
+from raysafe.tracking.base import (
+    DatasetSpec,
+    EndStatus,
+    Refused,
+    RunSpec,
+    changed_tags,
+    short_text,
+    split_finite,
+    without_password,
+)
 
 _STATUS: dict[EndStatus, str] = {"FINISHED": "FINISHED", "STOPPED": "FINISHED", "FAILED": "FAILED", "INTERRUPTED": "KILLED"}
 _BATCH = 100
 """MLflow takes at most 100 parameters and 1,000 metrics in a call."""
-_Row = tuple[str, int, float]
+_REFUSALS = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST"}
+"""MLflow's answers that will be the same the next time."""
+SCHEMES = {"sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks"}
+_Point = tuple[str, int]
 
 
 def store_uri(storage: Path) -> str:
@@ -38,9 +52,24 @@ def sqlite_path(uri: str) -> Path | None:
     return Path(path).absolute() if uri.startswith("sqlite:///") and path else None
 
 
+def check_uri(uri: str) -> None:
+    """Raise InputError if MLflow has no store of this kind; whether it is there and answers is found out later."""
+    scheme = urlsplit(uri).scheme.partition("+")[0]
+    plugins = {plugin.name for plugin in entry_points(group="mlflow.tracking_store")}
+    if scheme not in SCHEMES | plugins and not uri.startswith("databricks"):
+        raise InputError(
+            f"--tracking-uri: got {without_password(uri)!r}, but it takes a store of MLflow, as sqlite:////path/mlflow.db or "
+            f"http://host:5000 (one of {', '.join(sorted(SCHEMES | plugins))})."
+        )
+
+
 def quiet_environment() -> dict[str, str]:
     """Variables under which MLflow neither sends usage statistics nor tells of every table that it makes."""
     return {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "WARNING"}
+
+
+_SHORT_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
+"""What fails is told again by our own backlog, which sees the whole; MLflow's patience would be minutes for each call."""
 
 
 class MlflowTracker:
@@ -51,11 +80,11 @@ class MlflowTracker:
 
     def __init__(self, uri: str, experiment: str) -> None:
         self._uri = uri
-        self._told: dict[str, set[_Row]] = defaultdict(set)
+        self._told: dict[str, set[_Point]] = defaultdict(set)
         self._resumed: set[tuple[str, str]] = set()
         self._foreign = _import_mlflow()
         path = sqlite_path(uri)
-        with self._border("be opened"), _made_by_one(path), _short_patience(), _no_outdated_warnings():
+        with self._border("be opened"), _made_by_one(path), _no_outdated_warnings():
             from mlflow.tracking import MlflowClient
 
             if path:
@@ -63,7 +92,7 @@ class MlflowTracker:
             self._client = MlflowClient(uri, registry_uri=uri)
             self._experiment_id = self._experiment(experiment, path)
 
-    def start(self, run: RunSpec) -> str:
+    def start(self, run: RunSpec, time_ms: int | None = None) -> str:
         with self._border(f"start the run of {run.kind} {run.name}"):
             found = self._find(run)
             old = dict(found.data.params) if found else {}
@@ -73,7 +102,7 @@ class MlflowTracker:
                 tags["mlflow.parentRunId"] = run.parent
             if "raysafe.question" in tags:
                 tags["mlflow.note.content"] = tags["raysafe.question"]  # what MLflow's page shows as the description
-            run_id = self._reopened(found, run.name, tags) if found else self._created(run.name, tags)
+            run_id = self._reopened(found, run.name, tags) if found else self._created(run.name, tags, time_ms)
             self._log_params(run_id, {name: value for name, value in params.items() if name not in old})
             return run_id
 
@@ -82,12 +111,12 @@ class MlflowTracker:
 
         finite, others = split_finite(metrics)
         now = int(time.time() * 1000) if time_ms is None else time_ms
-        with self._border(f"keep the metrics of step {step}"):
+        with self._border(f"keep the metrics of step {step}"), self._doubted(run_id, finite):
             self._recall(run_id, finite)
-            rows = {(name, step, value) for name, value in finite.items()} - self._told[run_id]
-            if rows:
-                self._client.log_batch(run_id, metrics=[Metric(name, value, now, step) for name, step, value in sorted(rows)])
-                self._told[run_id] |= rows
+            new = [name for name in sorted(finite) if (name, step) not in self._told[run_id]]
+            if new:
+                self._client.log_batch(run_id, metrics=[Metric(name, finite[name], now, step) for name in new])
+                self._told[run_id] |= {(name, step) for name in new}
             if others:
                 self._client.set_tag(run_id, "raysafe.not_finite", f"step {step}: {', '.join(others)}")
 
@@ -104,13 +133,22 @@ class MlflowTracker:
         with self._border(f"note dataset {dataset.name}"):
             self._client.log_inputs(run_id, [DatasetInput(entity, [InputTag("mlflow.data.context", dataset.context)])])
 
-    def end(self, run_id: str, status: EndStatus, error: str = "") -> None:
+    def end(self, run_id: str, status: EndStatus, error: str = "", time_ms: int | None = None) -> None:
         with self._border(f"end a run as {status}"):
             self._client.set_tag(run_id, "raysafe.status", status)
             if error:
                 self._client.set_tag(run_id, "raysafe.error", short_text(error))
-            self._client.set_terminated(run_id, _STATUS[status])
+            self._client.set_terminated(run_id, _STATUS[status], time_ms)
         self._told.pop(run_id, None)
+
+    @contextmanager
+    def _doubted(self, run_id: str, names: Mapping[str, float]) -> Iterator[None]:
+        """A server may have kept what it gave no answer to: after a failure its record is read before anything is told again."""
+        try:
+            yield
+        except BaseException:
+            self._resumed |= {(run_id, name) for name in names}
+            raise
 
     @contextmanager
     def _border(self, doing: str) -> Iterator[None]:
@@ -122,7 +160,8 @@ class MlflowTracker:
             else:
                 advice = "Check that the server of --tracking-uri answers and lets you in, then go on with --resume."
             reason = without_password(str(error).strip().partition("\n")[0])[:300].rstrip(".")
-            raise RaysafeError(f"MLflow's store {without_password(self._uri)} could not {doing}: {reason}. {advice}") from error
+            kind = Refused if getattr(error, "error_code", None) in _REFUSALS else RaysafeError
+            raise kind(f"MLflow's store {without_password(self._uri)} could not {doing}: {reason}. {advice}") from error
 
     def _experiment(self, name: str, path: Path | None) -> str:
         found = self._client.get_experiment_by_name(name)
@@ -130,7 +169,7 @@ class MlflowTracker:
             location = (path.parent / "mlartifacts" / name).as_uri() if path else None
             return self._client.create_experiment(name, artifact_location=location)
         if found.lifecycle_stage == "deleted":
-            raise RaysafeError(
+            raise InputError(
                 f"MLflow's experiment {name} has been deleted: restore it with "
                 f"`mlflow experiments restore -x {found.experiment_id}`, or give the sweep another name."
             )
@@ -141,8 +180,8 @@ class MlflowTracker:
         runs = self._client.search_runs([self._experiment_id], query, max_results=1, order_by=["attributes.start_time DESC"])
         return runs[0] if runs else None
 
-    def _created(self, name: str, tags: dict[str, str]) -> str:
-        return self._client.create_run(self._experiment_id, tags=tags, run_name=name).info.run_id
+    def _created(self, name: str, tags: dict[str, str], time_ms: int | None) -> str:
+        return self._client.create_run(self._experiment_id, time_ms, tags, name).info.run_id
 
     def _reopened(self, found: Any, name: str, tags: Mapping[str, str]) -> str:
         from mlflow.entities import RunTag
@@ -166,7 +205,7 @@ class MlflowTracker:
         for name in names:
             if (run_id, name) in self._resumed:
                 self._resumed.discard((run_id, name))
-                self._told[run_id] |= {(name, old.step, old.value) for old in self._client.get_metric_history(run_id, name)}
+                self._told[run_id] |= {(name, old.step) for old in self._client.get_metric_history(run_id, name)}
 
 
 def _chunks(pairs: Mapping[str, str]) -> Iterator[list[tuple[str, str]]]:
@@ -177,7 +216,7 @@ def _chunks(pairs: Mapping[str, str]) -> Iterator[list[tuple[str, str]]]:
 
 def _import_mlflow() -> tuple[type[Exception], ...]:
     """Import it quietly; returns the exceptions that it lets out."""
-    for name, value in quiet_environment().items():
+    for name, value in (quiet_environment() | _SHORT_PATIENCE).items():
         os.environ.setdefault(name, value)
     import mlflow.tracking  # noqa: F401  # slow, and meant to be paid here
     from mlflow.exceptions import MlflowException
@@ -210,17 +249,3 @@ def _no_outdated_warnings() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SADeprecationWarning)
         yield
-
-
-@contextmanager
-def _short_patience() -> Iterator[None]:
-    """A wrong address is told in seconds; later, MLflow's own patience of minutes bridges a server's restart."""
-    name = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
-    before = os.environ.get(name)
-    os.environ[name] = before or "1"
-    try:
-        yield
-    finally:
-        os.environ.pop(name)
-        if before is not None:
-            os.environ[name] = before

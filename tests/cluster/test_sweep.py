@@ -4,7 +4,6 @@ import time
 from pathlib import Path
 
 import pandas as pd
-import psutil
 import pytest
 import ray
 import yaml
@@ -14,7 +13,6 @@ from rich.console import Console
 from small import small_trial
 from transformers import AutoModelForCausalLM
 
-from raysafe.artifacts import Store
 from raysafe.cluster.groups import worker_groups
 from raysafe.cluster.running import RunOptions, run_sweep
 from raysafe.config.sections import Resources
@@ -173,40 +171,6 @@ def test_asha_stops_trials_early_and_everything_is_given_back(random_model, stor
     client = MlflowClient(result.tracking_uri)
     runs = client.search_runs([client.get_experiment_by_name("asha").experiment_id], "tags.`raysafe.status` = 'STOPPED'")
     assert len([run for run in runs if run.data.tags["raysafe.kind"] == "trial"]) == len(stopped)
-
-
-def train_workers():
-    """Ray Train's worker processes of this test's own Ray."""
-    found = []
-    for process in psutil.Process().children(recursive=True):
-        try:
-            if "RayTrainWorker" in " ".join(process.cmdline()):
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found
-
-
-def test_a_killed_worker_goes_on_after_its_last_epoch(random_model, tmp_path):
-    trial = sweep_of(random_model, name="killed", objective="sft", training={"epochs": 3}).trials[0].config
-    killed, used = [], []
-
-    def kill_once(row):
-        label, _, metrics = row
-        if label == "train" and metrics["epoch"] == 2 and not killed:
-            killed.extend(train_workers())
-            for process in killed:
-                process.kill()
-
-    with worker_groups(tmp_path, Resources(groups=1)) as groups:
-        launch = groups.launcher("killed", kill_once)
-        run_trial(trial, groups.store, tmp_path / "killed", launch)
-        used = launch.used
-    training = next(stage for stage in used if stage.label == "train")
-    epochs = [metrics["epoch"] for _, metrics in History.of(Store(tmp_path).artifact(training.kind, training.key))]
-    assert len(killed) == 1
-    assert epochs == [1, 2, 3]
-    assert everything_is_free()
 
 
 def test_lora_and_bf16_train_under_deepspeed_and_leave_an_adapter(random_model, tmp_path):

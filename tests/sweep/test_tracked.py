@@ -6,15 +6,18 @@ import pytest
 import tiny
 
 from raysafe.artifacts import Store, write_json
-from raysafe.cluster.record import Recorder
 from raysafe.ranking.diagnosis import DIAGNOSIS_FILE, diagnose
 from raysafe.ranking.tables import Ranking
-from raysafe.sweep.desk import Event, JobState
+from raysafe.sweep.events import JobChanged, JobState
+from raysafe.sweep.record import compared
 from raysafe.sweep.tracked import TrackedRuns
-from raysafe.sweep.trial_record import TrialEnd, UsedStage
 from raysafe.tracking.memory import MemoryTracker
 
 ROWS = [tiny.example(i, response=f"answer {i}", unsafe=i == 0) for i in range(10)]
+
+
+def changed(state):
+    return JobChanged(1.0, "rank-key", "rank", True, (), state)
 
 
 def ended_stage(tmp_path, history):
@@ -24,7 +27,7 @@ def ended_stage(tmp_path, history):
         write_json(folder / DIAGNOSIS_FILE, diagnose(Ranking.of(ROWS, list(range(10)), {})))
         write_json(folder / "history.json", history)
     runs = TrackedRuns(MemoryTracker(), store)
-    runs.stage_event(Event("rank-key", "rank", True, (), JobState.DONE))
+    runs.stage_changed(changed(JobState.DONE))
     return runs
 
 
@@ -40,10 +43,18 @@ def test_a_ranking_that_reported_nothing_has_its_figures_at_step_0(tmp_path):
     assert ("selector/auc", 0, 1.0) in run.metrics
 
 
+def test_a_stage_that_is_stopped_and_wanted_again_is_running_again(tmp_path):
+    runs = TrackedRuns(MemoryTracker(), Store(tmp_path))
+    seen = []
+    for state in (JobState.RUNNING, JobState.STOPPED, JobState.QUEUED, JobState.RUNNING):
+        runs.stage_changed(changed(state))
+        seen.append(runs.tracker.runs["stage:key"].status)
+    assert seen == ["RUNNING", "STOPPED", "STOPPED", "RUNNING"]
+
+
 def finished(name, file=None):
     config = SimpleNamespace(selection=SimpleNamespace(file=file))
-    end = TrialEnd(used=(UsedStage("rank", True, "rank", "key"),))
-    return SimpleNamespace(plan=SimpleNamespace(name=name, config=config), end=end)
+    return SimpleNamespace(plan=SimpleNamespace(name=name, config=config), jobs={"rank": "rank-key", "train": "train-key"})
 
 
 def test_a_rankings_picture_goes_to_its_stage_once(tmp_path):
@@ -57,6 +68,5 @@ def test_a_rankings_picture_goes_to_its_stage_once(tmp_path):
 def test_a_broken_selection_costs_the_comparison_and_not_the_record(tmp_path):
     (tmp_path / "trials" / "000").mkdir(parents=True)
     (tmp_path / "trials" / "000" / "selection.parquet").write_text("broken")
-    recorder = Recorder(SimpleNamespace(folder=tmp_path, trials=[], groups=SimpleNamespace(store=None)), MemoryTracker(), None)
     with pytest.warns(UserWarning, match="`raysafe report` tries it again"):
-        recorder._compare_rankings()
+        assert compared(tmp_path) == {}

@@ -4,12 +4,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from raysafe.errors import RaysafeError
-from raysafe.tracking import MlflowTracker, RunSpec, store_uri
-from raysafe.tracking.mlflow import sqlite_path
+from raysafe.errors import InputError, RaysafeError
+from raysafe.tracking import MlflowTracker, Refused, RunSpec, store_uri
+from raysafe.tracking.mlflow import check_uri, sqlite_path
 
 SWEEP, TRIAL = RunSpec("sweep", "s", "s"), RunSpec("trial", "000-a", "a")
 
@@ -94,6 +95,38 @@ def test_a_server_that_does_not_answer_is_told_within_seconds_and_without_its_pa
     assert time.monotonic() - started < 60
 
 
+@pytest.mark.parametrize("uri", ["file:///tmp/mlruns", "/tmp/mlruns", "htp://host:5000", "sqlite"])
+def test_a_store_that_mlflow_has_no_kind_of_is_refused_at_once(uri: str) -> None:
+    with pytest.raises(InputError, match="--tracking-uri: got .* but it takes a store of MLflow"):
+        check_uri(uri)
+
+
+@pytest.mark.parametrize("uri", ["sqlite:////x/mlflow.db", "https://me:pw@host", "postgresql+psycopg2://host/db", "databricks"])
+def test_the_stores_that_mlflow_has_are_taken(uri: str) -> None:
+    check_uri(uri)
+
+
+def test_what_a_server_kept_without_an_answer_is_not_kept_twice(mlflow_tracker: MlflowTracker, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    run_id, log_batch = mlflow_tracker.start(TRIAL), mlflow_tracker._client.log_batch
+
+    def kept_and_lost(*arguments: Any, **options: Any) -> None:
+        log_batch(*arguments, **options)
+        raise OSError("the answer got lost")
+
+    with monkeypatch.context() as patch, pytest.raises(RaysafeError, match="the answer got lost"):
+        patch.setattr(mlflow_tracker._client, "log_batch", kept_and_lost)
+        mlflow_tracker.log(run_id, 1, {"train/loss": 1.0})
+    mlflow_tracker.log(run_id, 1, {"train/loss": 1.0})
+    assert len(mlflow_tracker._client.get_metric_history(run_id, "train/loss")) == 1
+
+
+def test_a_run_has_the_times_at_which_it_was(mlflow_tracker: MlflowTracker) -> None:
+    run_id = mlflow_tracker.start(TRIAL, 1000)
+    mlflow_tracker.end(run_id, "FINISHED", time_ms=3000)
+    info = mlflow_tracker._client.get_run(run_id).info
+    assert (info.start_time, info.end_time) == (1000, 3000)
+
+
 def test_an_unknown_run_is_a_raysafe_error(mlflow_tracker: MlflowTracker) -> None:
-    with pytest.raises(RaysafeError, match="keep the metrics of step 1"):
+    with pytest.raises(Refused, match="keep the metrics of step 1"):
         mlflow_tracker.log("0" * 32, 1, {"train/loss": 1.0})

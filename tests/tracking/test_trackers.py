@@ -1,6 +1,7 @@
 """The contract: what holds for every tracker, read back through one small view."""
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from raysafe.tracking import DatasetSpec, MemoryTracker, MlflowTracker, RunSpec, Tracker
+from raysafe.tracking import Backlog, DatasetSpec, MemoryTracker, MlflowTracker, RunSpec, Teller, Tracker
 
 TRIAL = RunSpec("trial", "000-a", "gamma 0.1", params={"selector.gamma": 0.1, "model.lora": None, "data.finetune": "sandbox"})
 
@@ -50,8 +51,24 @@ def files_below(client: Any, run_id: str, folder: str | None) -> list[str]:
     return sorted([item.path for item in found if not item.is_dir] + inner)
 
 
-@pytest.fixture(params=["memory", "mlflow"])
-def case(request: pytest.FixtureRequest) -> Case:
+def behind(folder: Path, tracker: MemoryTracker) -> Case:
+    """A backlog whose teller tells another tracker; a view waits until all has been told."""
+    backlog = Backlog(folder)
+    teller = Teller(backlog, "memory", lambda: tracker)
+    teller.begin()
+
+    def view(run_id: str) -> View:
+        while teller.missing:
+            time.sleep(0.01)
+        return memory_view(tracker, run_id)
+
+    return Case(backlog, view)
+
+
+@pytest.fixture(params=["memory", "mlflow", "backlog"])
+def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
+    if request.param == "backlog":
+        return behind(tmp_path_factory.mktemp("sweep"), MemoryTracker())
     if request.param == "memory":
         memory = MemoryTracker()
         return Case(memory, lambda run_id: memory_view(memory, run_id))
@@ -113,6 +130,13 @@ def test_metrics_told_again_after_a_restart_are_kept_once(case: Case) -> None:
     for step in (1, 1, 2):
         case.tracker.log(run_id, step, {"train/loss": 2.0})
     assert case.view(run_id).metrics == [("train/loss", 1, 2.0), ("train/loss", 2, 2.0)]
+
+
+def test_a_metric_has_one_value_a_step_the_first_that_is_told(case: Case) -> None:
+    run_id = case.tracker.start(TRIAL)
+    for value in (2.0, 3.0):
+        case.tracker.log(run_id, 1, {"train/tokens_per_s": value})
+    assert case.view(run_id).metrics == [("train/tokens_per_s", 1, 2.0)]
 
 
 def test_values_that_are_not_finite_are_named_in_a_tag(case: Case) -> None:

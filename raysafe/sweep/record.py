@@ -1,0 +1,185 @@
+"""The record of a sweep: what the desk's log comes to. Table, `summary.csv` and the tracker's backlog have this one writer.
+
+It waits for nobody: what it tells the tracker stands in a backlog (`tracking/backlog.py`), and stops don't go through it.
+"""
+
+import threading
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from raysafe.artifacts import write_text
+from raysafe.config.trials import SweepConfig
+from raysafe.evaluation.metrics import flat_rates, rates_of
+from raysafe.report.live import LiveTable
+from raysafe.report.rankings import read_rankings, write_rankings
+from raysafe.report.summary import SUMMARY, TrialRow, write_summary
+from raysafe.report.table import BASE, base_rows
+from raysafe.sweep.events import Event, JobChanged, JobState, JobWanted, PointTold, TrialEnded, TrialStarted
+from raysafe.sweep.folder import TrialTask
+from raysafe.sweep.tracked import TrackedRuns
+from raysafe.sweep.trial_record import TrialRecord
+from raysafe.tracking.base import EndStatus
+
+POLL_S = 0.3
+TRAIN = "train"
+"""The label of the stage whose points are a trial's own; its other stages' results stand with its end."""
+REFERENCE = "reference"
+
+
+class SweepRecord:
+    """What is known of a sweep, event by event; `trials` holds every trial's part.
+
+    kept: rows of trials that had ended before this run of the sweep; they stay in the summary.
+    """
+
+    def __init__(self, sweep: SweepConfig, tasks: Sequence[TrialTask], runs: TrackedRuns, kept: Sequence[TrialRow] = ()) -> None:
+        self.sweep, self.runs = sweep, runs
+        self.kept = {row.trial: row for row in kept}
+        self.folder = tasks[0].folder.parents[1]
+        self.tasks = {task.plan.name: task for task in tasks}
+        self.by_name = {name: TrialRecord(task.plan, task.folder) for name, task in self.tasks.items()}
+        self.base = {row.trial: row for row in base_rows(self.folder)}
+        self.stages: dict[str, JobChanged] = {}
+
+    @property
+    def trials(self) -> list[TrialRecord]:
+        """In the sweep's order."""
+        return list(self.by_name.values())
+
+    def take(self, events: Sequence[Event]) -> None:
+        """Take in what has happened. When a trial has ended the summary is written, after its end stands in the backlog."""
+        for event in events:
+            self._take(event)
+        if any(isinstance(event, TrialEnded) for event in events):
+            write_summary(self.folder / SUMMARY, self.rows())
+            write_summary(self.folder / BASE, list(self.base.values()))
+
+    def _take(self, event: Event) -> None:
+        if isinstance(event, JobChanged):
+            self._changed(event)
+        elif isinstance(event, PointTold) and event.trial is None:
+            self.runs.stage_point(event)
+        elif isinstance(event, PointTold | JobWanted | TrialStarted | TrialEnded) and event.trial in self.by_name:
+            self._of_trial(self.by_name[event.trial], event)
+
+    def _changed(self, event: JobChanged) -> None:
+        self.stages[event.job] = event
+        if event.state is JobState.RUNNING:
+            for name in event.trials:
+                if name in self.by_name:
+                    self.by_name[name].stage = event.label
+        if event.shared:
+            self.runs.stage_changed(event)
+
+    def _of_trial(self, trial: TrialRecord, event: PointTold | JobWanted | TrialStarted | TrialEnded) -> None:
+        if isinstance(event, TrialStarted):
+            trial.status, trial.started = "RUNNING", event.at
+            self.runs.start_trial(trial, self.tasks[event.trial].inputs, event.at)
+        elif isinstance(event, JobWanted):
+            trial.jobs[event.label] = event.job
+        elif isinstance(event, TrialEnded):
+            self._ended(trial, event)
+        elif event.label == TRAIN:
+            trial.note(event.step, event.metrics)
+            self.runs.trial_point(trial, event)
+
+    def _ended(self, trial: TrialRecord, event: TrialEnded) -> None:
+        trial.status, trial.ended, trial.result, trial.error = event.status, event.at, event.result, event.error
+        if trial.error:
+            write_text(trial.folder / "error.txt", trial.error + "\n")
+        self._note_base(trial)
+        self.runs.end_trial(trial, event)
+
+    def _note_base(self, trial: TrialRecord) -> None:
+        """Keep the scores of the model that the trial started from."""
+        job = trial.jobs.get(REFERENCE)
+        if job is None or job not in self.stages or self.stages[job].state is not JobState.DONE:
+            return
+        artifact = self.runs.store.by_id(job)
+        name = f"base {artifact.key}"
+        figures = flat_rates(rates_of(artifact.result["metrics"]), with_n=True)
+        self.base[name] = TrialRow(name, "FINISHED", trial.plan.config.seed, figures=figures)
+
+    def rows(self) -> list[TrialRow]:
+        """Lines of the trials that have ended, in the sweep's order."""
+        ended = self.kept | {trial.plan.name: trial.row() for trial in self.trials if trial.ended}
+        return [ended[plan.name] for plan in self.sweep.trials if plan.name in ended]
+
+    def status(self) -> EndStatus:
+        """How the sweep as a whole stands."""
+        if any(not trial.ended for trial in self.trials):
+            return "INTERRUPTED"
+        return "FAILED" if any(trial.status == "FAILED" for trial in self.trials) else "FINISHED"
+
+    def stages_line(self) -> str:
+        """Shared stages made and running."""
+        shared = [event for event in self.stages.values() if event.shared]
+        running = [event.label for event in shared if event.state is JobState.RUNNING]
+        made = sum(event.state is JobState.DONE for event in shared)
+        return f"shared stages: {made} made" + (f", running: {', '.join(running)}" if running else "")
+
+
+class Recorder:
+    """Follows the desk's log in a thread of its own while Tune has the main one. `events` gives what has happened from an event's
+    number on; `left` names the runs that have not ended when the sweep does."""
+
+    def __init__(
+        self, record: SweepRecord, events: Callable[[int], Sequence[Event]], live: LiveTable, left: Callable[[], list[str]]
+    ) -> None:
+        self.record, self.events, self.live, self.left = record, events, live, left
+        self._seen = 0
+        self._over = threading.Event()
+        self._problem: BaseException | None = None
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> "Recorder":
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        self._over.set()
+        self._thread.join()
+        if kind is None and self._problem is not None:
+            raise self._problem
+
+    def _watch(self) -> None:
+        try:
+            self._record()
+        except BaseException as problem:  # handed to the main thread, which is in Tune now
+            self._problem = problem
+
+    def _record(self) -> None:
+        record, runs, sweep = self.record, self.record.runs, self.record.sweep
+        runs.start_sweep(sweep.name, sweep.question, len(sweep.trials), record.folder)
+        while not self._over.is_set():
+            self._step()
+            self._over.wait(POLL_S)
+        self._step()
+        status = record.status()
+        if status != "INTERRUPTED":
+            runs.rankings(record.trials, compared(record.folder))
+        runs.end_sweep(status, record.folder, self.left())
+
+    def _step(self) -> None:
+        events = self.events(self._seen)
+        self.record.take(events)
+        self._seen += len(events)
+        self.live.update([trial.state() for trial in self.record.trials], self.record.stages_line())
+
+
+def compared(folder: Path) -> dict[str, Path]:
+    """Compare the rankings of a finished sweep; the picture of each trial's."""
+    try:
+        return dict(write_rankings(read_rankings(folder)))
+    except Exception as problem:  # an extra, which must not cost the record of a finished sweep
+        warnings.warn(f"The rankings could not be compared ({problem}); `raysafe report` tries it again.", stacklevel=2)
+        return {}
+
+
+def finish(sweep: SweepConfig, folder: Path, runs: TrackedRuns, left: Callable[[], list[str]]) -> None:
+    """End the record of a sweep whose driver was killed after its last trial."""
+    runs.start_sweep(sweep.name, sweep.question, len(sweep.trials), folder)
+    compared(folder)
+    runs.end_sweep("FINISHED", folder, left())
