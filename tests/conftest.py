@@ -24,6 +24,8 @@ MARKS = {
     "benchmarks/test_step_ways.py": ("numeric",),
 }
 """Marks of a folder or file; `pyproject.toml` says what they mean. A test may carry others by itself."""
+RAYS_FILES = "ignore:unclosed:ResourceWarning"
+"""Ray leaves the ends of its processes' pipes to be collected."""
 NEEDS = {
     "gpu": (torch.cuda.is_available, "needs a GPU, and torch sees none"),
     "root": (lambda: os.geteuid() == 0, "needs root"),
@@ -37,6 +39,8 @@ def pytest_collection_modifyitems(items):
             if place == prefix or place.startswith(prefix + "/"):
                 for name in names:
                     item.add_marker(name)
+        if item.get_closest_marker("ray"):
+            item.add_marker(pytest.mark.filterwarnings(RAYS_FILES))
         for name, (there, reason) in NEEDS.items():
             if item.get_closest_marker(name) and not there():
                 item.add_marker(pytest.mark.skip(reason=reason))
