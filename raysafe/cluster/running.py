@@ -21,7 +21,7 @@ from raysafe.sweep import signals
 from raysafe.sweep.folder import TrialTask, claim, ended_before, held, refuse_taken, tasks_of
 from raysafe.sweep.record import Recorder, SweepRecord, finish
 from raysafe.sweep.tracked import TrackedRuns
-from raysafe.tracking.backlog import Backlog, Teller
+from raysafe.tracking.backlog import PATIENCE_S, Backlog, Teller
 from raysafe.tracking.memory import MemoryTracker
 from raysafe.tracking.mlflow import MlflowTracker, check_uri, store_uri
 
@@ -109,13 +109,11 @@ def telling(backlog: Backlog, name: str, uri: str, console: Console) -> Iterator
     except BaseException:
         teller.drain(INTERRUPTED_PATIENCE_S)
         raise
-    if not teller.drain():
-        why = f" ({teller.problem})" if teller.problem else ""
-        console.print(
-            f"The trials are done, but {teller.missing} of {len(backlog.entries)} entries of their record have not reached "
-            f"MLflow{why}. They are kept in {backlog.path}; the same command with --resume tells them.",
-            style="yellow", highlight=False, markup=False, soft_wrap=True,
-        )  # fmt: skip
+    if not teller.drain(PATIENCE_S):
+        why = teller.problem or "The same command with --resume tells them."
+        missing = f"{teller.missing} of {len(backlog.entries)} entries of their record are not in MLflow yet"
+        said = f"The trials are done, but {missing}; they are kept in {backlog.path}. {why}"
+        console.print(said, style="yellow", highlight=False, markup=False, soft_wrap=True)
     for refused in teller.refused[:3]:
         console.print(f"MLflow refused an entry of the record: {refused}", style="yellow", highlight=False, markup=False)
 

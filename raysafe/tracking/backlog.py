@@ -116,7 +116,7 @@ class Teller:
         """Entries that the tracker has not got."""
         return len(self.backlog.entries) - self.position
 
-    def drain(self, patience_s: float = PATIENCE_S) -> bool:
+    def drain(self, patience_s: float) -> bool:
         """Wait until all is told, but no longer than so many seconds without progress; then end. Whether all is told."""
         told, since = self.position, time.monotonic()
         while self.missing and time.monotonic() - since < patience_s and self._thread.is_alive():

@@ -73,7 +73,7 @@ def test_the_record_is_that_of_a_tracker_that_was_told_directly(tracker: Moody, 
     backlog = Backlog(tmp_path)
     telling = teller(backlog, tracker)
     tell(backlog)
-    assert telling.drain() and same_text(tracker, expected)
+    assert telling.drain(20.0) and same_text(tracker, expected)
 
 
 def same_text(tracker: MemoryTracker, expected: MemoryTracker) -> bool:
@@ -106,7 +106,7 @@ def test_a_tracker_that_comes_late_is_told_everything(tmp_path: Path, expected: 
     backlog = Backlog(tmp_path)
     telling = teller(backlog, opened)
     tell(backlog)
-    assert telling.drain() and same_text(tracker, expected)
+    assert telling.drain(20.0) and same_text(tracker, expected)
 
 
 def absent() -> Tracker:
@@ -119,7 +119,7 @@ def test_an_absent_tracker_is_given_up_at_the_end_and_told_by_the_next_process(t
     tell(backlog)
     assert not telling.drain(0.1) and telling.missing == 8 and "refused" in str(telling.problem)
     tracker = MemoryTracker()
-    assert teller(Backlog(tmp_path), tracker).drain() and same_text(tracker, expected)
+    assert teller(Backlog(tmp_path), tracker).drain(20.0) and same_text(tracker, expected)
 
 
 def test_a_process_that_was_killed_in_the_middle_is_gone_on_from(tmp_path: Path, expected: MemoryTracker) -> None:
@@ -130,7 +130,7 @@ def test_a_process_that_was_killed_in_the_middle_is_gone_on_from(tmp_path: Path,
     for entry in backlog.entries[:4]:
         telling._tell(tracker, entry)
     telling._mark()
-    assert teller(Backlog(tmp_path), tracker).drain() and same_text(tracker, expected)
+    assert teller(Backlog(tmp_path), tracker).drain(20.0) and same_text(tracker, expected)
 
 
 def test_the_end_of_a_torn_line_is_dropped(tmp_path: Path) -> None:
@@ -144,16 +144,16 @@ def test_the_end_of_a_torn_line_is_dropped(tmp_path: Path) -> None:
 def test_another_tracker_is_told_the_whole_story(tmp_path: Path, expected: MemoryTracker) -> None:
     backlog, other = Backlog(tmp_path), MemoryTracker()
     tell(backlog)
-    assert teller(backlog, MemoryTracker(), "sqlite").drain()
-    assert teller(Backlog(tmp_path), other, "http").drain() and same_text(other, expected)
+    assert teller(backlog, MemoryTracker(), "sqlite").drain(20.0)
+    assert teller(Backlog(tmp_path), other, "http").drain(20.0) and same_text(other, expected)
 
 
 def test_what_comes_after_the_end_of_a_run_leaves_it_ended(tmp_path: Path) -> None:
     tracker = MemoryTracker()
     tell(backlog := Backlog(tmp_path))
-    assert teller(backlog, tracker).drain()
+    assert teller(backlog, tracker).drain(20.0)
     (later := Backlog(tmp_path)).artifact("trial:000-a", tmp_path / BACKLOG)
-    assert teller(later, tracker).drain()
+    assert teller(later, tracker).drain(20.0)
     run = tracker.runs["trial:000-a"]
     assert run.status == "FINISHED" and run.artifacts == [BACKLOG]
 
@@ -168,7 +168,7 @@ def test_what_is_refused_for_good_is_named_and_the_rest_goes_on(tmp_path: Path) 
     backlog, tracker = Backlog(tmp_path), Picky()
     telling = teller(backlog, tracker)
     tell(backlog)
-    assert telling.drain() and telling.refused == ["no step 1 here"]
+    assert telling.drain(20.0) and telling.refused == ["no step 1 here"]
     assert [step for name, step, _ in tracker.runs["trial:000-a"].metrics if name == "epoch"] == [0, 2]
 
 
