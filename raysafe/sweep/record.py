@@ -74,14 +74,14 @@ class SweepRecord:
             self.runs.stage_changed(event)
 
     def _of_trial(self, trial: TrialRecord, event: PointTold | JobWanted | TrialStarted | TrialEnded) -> None:
-        if isinstance(event, TrialStarted):
+        if not trial.started:  # by whatever comes first: the trial itself may be faster than Tune's word of it
             trial.status, trial.started = "RUNNING", event.at
-            self.runs.start_trial(trial, self.tasks[event.trial].inputs, event.at)
-        elif isinstance(event, JobWanted):
+            self.runs.start_trial(trial, self.tasks[trial.plan.name].inputs, event.at)
+        if isinstance(event, JobWanted):
             trial.jobs[event.label] = event.job
         elif isinstance(event, TrialEnded):
             self._ended(trial, event)
-        elif event.label == TRAIN:
+        elif isinstance(event, PointTold) and event.label == TRAIN:
             trial.note(event.step, event.metrics)
             self.runs.trial_point(trial, event)
 

@@ -178,8 +178,10 @@ class Teller:
         """A run that an earlier process has told of: it is started again, and ended again if it had ended."""
         past = [entry for entry in self.backlog.entries[: self.position] if entry["run"] == run]
         past = [entry for entry in past if entry["do"] in ("start", "end")]
-        first = next(entry for entry in reversed(past) if entry["do"] == "start")
-        id = self._start(tracker, first)
+        starts = [entry for entry in past if entry["do"] == "start"]
+        if not starts:
+            raise Refused(f"{run} was never started")
+        id = self._start(tracker, starts[-1])
         if past[-1]["do"] == "end":
             self._tell(tracker, past[-1])
         return id

@@ -134,6 +134,21 @@ def test_a_stopped_trial_has_the_epochs_and_scores_that_it_was_told_of(sweep, tm
     assert (stopped.status, stopped.figures["epochs"], stopped.figures["win_rate"]) == ("STOPPED", 1, 0.1)
 
 
+@pytest.mark.parametrize("late", [True, False], ids=["heard of late", "never heard of"])
+def test_a_trial_that_is_faster_than_the_word_of_its_start_is_recorded_all_the_same(sweep, tmp_path, late):
+    here, tracker = Sweep(tmp_path, sweep), MemoryTracker()
+    here.desk.post(A, f"train-{A}", "train", False, b"")
+    here.desk.next_job("g")
+    train(here.desk, A, 1)
+    if late:
+        here.desk.start(A)
+    here.desk.halt(A, "the trial's driver failed")
+    here.record.take(here.events(0))
+    assert told(here.backlog, lambda: tracker)
+    here.check(tracker)
+    assert tracker.runs[f"trial:{A}"].status == "FAILED"
+
+
 def test_a_training_from_the_store_is_recorded_like_one_that_was_run(sweep, tmp_path):
     records = []
     for name, reused in (("run", False), ("store", True)):

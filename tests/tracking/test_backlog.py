@@ -172,6 +172,14 @@ def test_what_is_refused_for_good_is_named_and_the_rest_goes_on(tmp_path: Path) 
     assert [step for name, step, _ in tracker.runs["trial:000-a"].metrics if name == "epoch"] == [0, 2]
 
 
+def test_a_run_that_was_never_started_stops_nobody(tmp_path: Path) -> None:
+    backlog, tracker = Backlog(tmp_path), MemoryTracker()
+    backlog.end("trial:ghost", "FAILED")
+    tell(backlog)
+    telling = teller(backlog, tracker)
+    assert telling.drain(20.0) and telling.refused == ["trial:ghost was never started"] and "sweep:s" in tracker.runs
+
+
 def test_a_password_in_a_setting_is_not_in_the_file(tmp_path: Path) -> None:
     Backlog(tmp_path).start(RunSpec("trial", "a", "a", params={"data.finetune": "https://me:secret@host/rows"}))
     assert "secret" not in (tmp_path / BACKLOG).read_text()
