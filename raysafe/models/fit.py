@@ -117,6 +117,11 @@ def not_loadable(path: str, config: dict[str, Any], error: Exception) -> str:
     return f"`model.path`: {path}: can't be loaded as a causal language model: {first_lines(error)}"
 
 
+def out_of_memory(error: Exception) -> bool:
+    """Whether a fault is the machine's and not the folder's: another try, elsewhere or later, may succeed."""
+    return isinstance(error, MemoryError) or "allocate memory" in str(error) or "out of memory" in str(error)
+
+
 def first_lines(error: Exception) -> str:
     """The beginning of a message that may be pages long, in one line that ends with a period."""
     text = " ".join(str(error).split())

@@ -8,7 +8,7 @@ import torch
 
 from raysafe.config.sections import Lora
 from raysafe.errors import DataError
-from raysafe.models.fit import FOREIGN, first_lines, not_loadable, quiet, refuse_unfit
+from raysafe.models.fit import FOREIGN, first_lines, not_loadable, out_of_memory, quiet, refuse_unfit
 from raysafe.models.folders import HUB, adapted_model, read_object
 
 
@@ -33,6 +33,8 @@ def _load_base(path: str, dtype: torch.dtype) -> Any:
         with quiet():
             loaded: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, **FOREIGN)
     except Exception as error:  # transformers raises whatever its parts raise
+        if out_of_memory(error):
+            raise
         config = Path(folder) / "config.json"
         raise DataError(not_loadable(path, read_object(config) if config.exists() else {}, error)) from error
     model, info = loaded
@@ -69,6 +71,8 @@ def _load_adapter(folder: Path, base: str, dtype: torch.dtype) -> Any:
             warnings.filterwarnings("error", message=".*missing adapter keys")
             return PeftModel.from_pretrained(model, str(folder), is_trainable=True)
     except Exception as error:  # peft raises whatever its parts raise
+        if out_of_memory(error):
+            raise
         raise DataError(f"`model.path`: {folder}: its adapters can't be put on {base}: {first_lines(error)}") from error
 
 

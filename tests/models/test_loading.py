@@ -58,6 +58,16 @@ def test_pickled_weights_are_refused(model_folder, tmp_path):
     both_refuse(folder, "no .safetensors weights; pickled weights are not loaded")
 
 
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes")])
+def test_a_machine_without_memory_is_no_fault_of_the_folder(model_folder, monkeypatch, error):
+    def fails(*_, **__):
+        raise error
+
+    monkeypatch.setattr("transformers.AutoModelForCausalLM.from_pretrained", fails)
+    with pytest.raises(type(error)):
+        load_model(str(model_folder))
+
+
 def test_a_hub_name_is_not_looked_for_on_disk():
     check_model_folder("hf://owner/name")
 
