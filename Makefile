@@ -41,7 +41,11 @@ numeric-%:
 
 # an answer in half a minute
 quick: install
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not ray and not training"
+	@$(MAKE) --no-print-directory -k -j2 -Otarget quick-numbers quick-others
+
+quick-numbers quick-others: marks = $(if $(filter quick-numbers,$@),numeric,not numeric)
+quick-numbers quick-others:
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not ray and not training and $(marks)" -p no:cacheprovider
 
 clean:
 	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache *.egg-info

@@ -15,6 +15,8 @@ MARKS = {
     "training": ("training", "numeric"),
     "stages": ("training",),
     "sandbox/test_model.py": ("training",),
+    "benchmarks/test_step_compare.py": ("training",),
+    "ranking/test_a_new_selector.py": ("training",),
     "objectives": ("numeric",),
     "selection": ("numeric",),
     "models": ("numeric",),

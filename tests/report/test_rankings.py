@@ -137,6 +137,7 @@ def test_a_sweep_without_selections_leaves_nothing(tmp_path):
     print_rankings(read_rankings(tmp_path), Console(quiet=True))
 
 
+@pytest.mark.training
 def test_many_rankings_are_drawn_within_limits(tmp_path):
     for number in range(30):
         trial(tmp_path, f"{number:03}", UP[number % 20 :] + UP[: number % 20], seal(number / 100))

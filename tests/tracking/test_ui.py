@@ -56,6 +56,7 @@ def keep_a_whole_run(tracker: MlflowTracker, a_file: Path) -> str:
     return run_id
 
 
+@pytest.mark.training
 def test_it_shows_runs_on_loopback_and_ctrl_c_ends_it(
     server: tuple[subprocess.Popen[bytes], str], mlflow_tracker: MlflowTracker, a_file: Path, experiment: str
 ) -> None:
