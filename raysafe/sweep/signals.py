@@ -63,7 +63,8 @@ def listening(goodbye: str) -> Iterator[None]:
         yield
     finally:
         for signum, handler in before.items():
-            signal.signal(signum, handler)
+            if handler is not None:  # one that Python did not set can't be set by it
+                signal.signal(signum, handler)
 
 
 def _take(before: Mapping[signal.Signals, Any]) -> None:
