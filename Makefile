@@ -21,10 +21,12 @@ sweep: install
 
 lint: install
 	@$(BIN)/ruff check raysafe tests benchmarks
+	@$(BIN)/ruff format --quiet --check raysafe tests benchmarks || { echo "make format puts it right"; exit 1; }
 	@$(BIN)/mypy --no-error-summary
 
 format: install
 	@$(BIN)/ruff check --fix raysafe tests benchmarks
+	@$(BIN)/ruff format raysafe tests benchmarks
 
 # everything, and then what compares numbers again under the other kernels that torch and its matrix library have
 test: lint

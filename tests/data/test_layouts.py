@@ -76,8 +76,9 @@ def test_a_malformed_row_is_refused_by_its_place(record):
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-2, 2) | st.sampled_from(["", "text", "user", "assistant", "prefix"]),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.sampled_from(["role", "content", "from", "value"]), inner, max_size=2),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["role", "content", "from", "value"]), inner, max_size=2)
+    ),
     max_leaves=6,
 )
 KEYS = st.sampled_from(

@@ -10,7 +10,7 @@ from raysafe.data.loading import load_eval_prompts, load_examples, load_triples
 from raysafe.data.sources import read_records
 from raysafe.errors import DataError
 
-ROWS = [{"prompt": f"question {i}", "response": f"answer {i}, with \"quotes\"\nand größe 🙂"} for i in range(3)]
+ROWS = [{"prompt": f"question {i}", "response": f'answer {i}, with "quotes"\nand größe 🙂'} for i in range(3)]
 
 
 def lines(path, rows):

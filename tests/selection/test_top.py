@@ -70,9 +70,7 @@ def test_scores_that_differ_beyond_float32_are_told_apart():
 
 
 @settings(max_examples=60, deadline=None)
-@given(
-    st.lists(st.tuples(st.integers(-3, 3), st.booleans()), min_size=1, max_size=30), st.integers(1, 100), st.integers(1, 100)
-)
+@given(st.lists(st.tuples(st.integers(-3, 3), st.booleans()), min_size=1, max_size=30), st.integers(1, 100), st.integers(1, 100))
 def test_a_smaller_share_is_contained_in_a_larger_one(rows, one, other):
     scores, eligible = torch.tensor([float(s) for s, _ in rows]), torch.tensor([e for _, e in rows])
     small, large = (top_percent(scores, percent, eligible) for percent in sorted((one, other)))
