@@ -63,11 +63,14 @@ def test_all_trials_of_a_grid_finish_and_are_in_the_summary(finished):
 
 
 def test_shared_stages_are_made_once(finished):
-    _, _, storage = finished
+    """Two gammas, two rankings and selections; where both keep the same rows, their trainings are one, too. Answers and verdicts
+    are the reference's and each training's; log-probs the reference's, with and without prefixes, and the proxy's."""
+    result, _, storage = finished
     made = {kind.name: len(list(kind.glob("*/manifest.json"))) for kind in (storage / "artifacts").iterdir()}
-    # answers and verdicts of the reference and of each trial; two rankings; reference twice (with and without prefixes) and
-    # proxy; proxy and trials
-    assert made == {"world": 1, "answers": 5, "verdicts": 5, "rank": 2, "log_probs": 3, "train": 5}
+    tables = [pd.read_parquet(path) for path in result.folder.glob("trials/*/selection.parquet")]
+    trained = 2 * len({tuple(table["row"][table["selected"]]) for table in tables})
+    shared = {"world": 1, "rank": 2, "selection": 2, "log_probs": 3}
+    assert made == {**shared, "train": trained + 1, "answers": trained + 1, "verdicts": trained + 1}
 
 
 def test_a_trial_leaves_its_selection_and_a_checkpoint_that_loads(finished):
