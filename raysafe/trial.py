@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from raysafe.artifacts import Artifact, Artifacts, fingerprint
+from raysafe.config.sections import TrainingSettings
 from raysafe.config.trials import TrialConfig
 from raysafe.context import local_context
 from raysafe.data.references import Admixture, Alignment, DataRef, LogProbsRef, ModelRef, PlantedRef, SelectionRef, drawn
@@ -175,8 +176,8 @@ def launch_frozen(start: Start, launch: Launch) -> FrozenJobs:
     """Begin whatever the objective needs of the reference."""
     needed, prefixed = start.trial.needed_models, start.trial.objective.prefixed
     return FrozenJobs(
-        launch(LogProbsStage(start.model, alignment_of(start, prefixed))) if needed else None,
-        launch(LogProbsStage(start.model, alignment_of(start, Dpo.prefixed))) if "proxy" in needed else None,
+        launch(log_probs_stage(start, start.model, prefixed, start.trial.training)) if needed else None,
+        launch(log_probs_stage(start, start.model, Dpo.prefixed, start.trial.proxy)) if "proxy" in needed else None,
     )
 
 
@@ -187,10 +188,14 @@ def frozen_log_probs(start: Start, jobs: FrozenJobs, launch: Launch) -> dict[Fro
         refs["reference"] = stored(jobs.trial.wait())
     if jobs.proxy is not None:
         proxy = launch(proxy_stage(start, stored(jobs.proxy.wait()))).wait()
-        refs["proxy"] = stored(
-            launch(LogProbsStage(trained_model(proxy), alignment_of(start, start.trial.objective.prefixed))).wait()
-        )
+        stage = log_probs_stage(start, trained_model(proxy), start.trial.objective.prefixed, start.trial.training)
+        refs["proxy"] = stored(launch(stage).wait())
     return refs
+
+
+def log_probs_stage(start: Start, model: ModelRef, prefixed: bool, training: TrainingSettings) -> LogProbsStage:
+    """Log-probs of a frozen model, in the precision and on the path of the training that compares itself with them."""
+    return LogProbsStage(model, alignment_of(start, prefixed), training.precision, training.batching)
 
 
 def proxy_stage(start: Start, reference: LogProbsRef) -> TrainStage:

@@ -37,7 +37,7 @@ LAYERS = (
 )
 """Who may import whom: a package may import itself and what stands in a line above it."""
 WITHIN = {
-    "models": {"errors", "artifacts", "config", "data"},
+    "models": {"errors", "artifacts", "context", "config", "data"},
     "context": {"errors"},
     "training": {"errors", "config", "objectives", "data", "models", "context"},
 }

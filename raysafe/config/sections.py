@@ -11,6 +11,7 @@ from raysafe.errors import require
 
 SANDBOX = "sandbox"
 Batching = Literal["auto", "packed", "padded"]
+Precision = Literal["float32", "bf16"]
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ class TrainingSettings:
     clip: float = 1.0
     """Largest gradient norm; 0 turns clipping off."""
     zero_stage: Literal[0, 1, 2, 3] = 0
-    precision: Literal["float32", "bf16"] = "float32"
+    precision: Precision = "float32"
     """bf16 computes in bf16 over float32 master weights."""
     batching: Batching = "auto"
     """`packed`: the rows of a micro-batch make one line without padding; `padded`: the usual rectangle, of equal result; `auto`:

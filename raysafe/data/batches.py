@@ -80,9 +80,9 @@ def lay_out(values_L: Tensor, mask_BT: Tensor) -> Tensor:
     return values_L.new_zeros(mask_BT.shape).masked_scatter(mask_BT.bool(), values_L)
 
 
-def pad_rows(rows: Sequence[TokenRow], pad_id: int) -> tuple[Tensor, Tensor, Tensor]:
-    """input_ids_BT, attention_mask_BT and label_mask_BT of some rows, as in `TokenBatch`."""
-    longest = max(len(row.input_ids) for row in rows)
+def pad_rows(rows: Sequence[TokenRow], pad_id: int, least: int = 1) -> tuple[Tensor, Tensor, Tensor]:
+    """input_ids_BT, attention_mask_BT and label_mask_BT of some rows, T at least `least`, as in `TokenBatch`."""
+    longest = max(least, *(len(row.input_ids) for row in rows))
     input_ids_BT = torch.full((len(rows), longest), pad_id, dtype=torch.int64)
     attention_mask_BT = torch.zeros((len(rows), longest), dtype=torch.int64)
     label_mask_BT = torch.zeros((len(rows), longest), dtype=torch.float32)

@@ -19,6 +19,9 @@ from torch.utils.checkpoint import checkpoint
 CHUNK_LABELS = {"cpu": 128, "cuda": 1024}
 """Labels of one chunk: few enough for a CPU's caches, enough to fill a GPU."""
 
+LEAST_ROWS = 4
+"""A product of fewer rows takes another kernel on a CPU, with other bits: a row's values would depend on the labels beside it."""
+
 LossOf = Callable[[Tensor], Tensor]
 """Label log-probabilities, shape L, to a scalar loss."""
 LossAndLogProbs = tuple[Tensor | None, Tensor]
@@ -81,8 +84,13 @@ class CheckpointedHead(torch.nn.Module):
         return (None if loss_of is None else loss_of(log_probs_L)), log_probs_L.detach()
 
     def _chunk(self, hidden_CD: Tensor, labels_C: Tensor) -> Tensor:
-        logits_CV = self.head(hidden_CD)
-        return -torch.nn.functional.cross_entropy(logits_CV.to(_compute_dtype(logits_CV)), labels_C, reduction="none")
+        """To the bit what `_chunks` computes."""
+        logits_CV = self.head(_enough_rows(hidden_CD))[: len(labels_C)]
+        logits_CV = logits_CV.to(_compute_dtype(logits_CV))
+        chosen_C1 = logits_CV.gather(1, labels_C[:, None])
+        largest_C1 = logits_CV.detach().amax(dim=1, keepdim=True)
+        sums_C1 = (logits_CV - largest_C1).exp().sum(dim=1, keepdim=True)
+        return (chosen_C1 - largest_C1 - sums_C1.log())[:, 0]
 
 
 class _Fused(torch.autograd.Function):
@@ -166,10 +174,11 @@ def _chunks(hidden_LD: Tensor, weight_VD: Tensor, labels_L: Tensor, softcap: flo
     """Chunk by chunk, all in one piece of memory: on a CPU fresh pages cost as much as the arithmetic on them."""
     size = chunk_size(hidden_LD)
     wide = _compute_dtype(hidden_LD)
-    room_CV = hidden_LD.new_empty(min(size, len(labels_L)), len(weight_VD))
+    room_CV = hidden_LD.new_empty(max(LEAST_ROWS, min(size, len(labels_L))), len(weight_VD))
     for start in range(0, len(labels_L), size):
         part = slice(start, min(start + size, len(labels_L)))
-        logits_CV = torch.mm(hidden_LD[part], weight_VD.T, out=room_CV[: part.stop - start]).to(wide)
+        hidden_CD, count = _enough_rows(hidden_LD[part]), part.stop - start
+        logits_CV = torch.mm(hidden_CD, weight_VD.T, out=room_CV[: len(hidden_CD)])[:count].to(wide)
         slope_CV = None
         if softcap is not None:
             logits_CV = logits_CV.div_(softcap).tanh_()
@@ -181,6 +190,11 @@ def _chunks(hidden_LD: Tensor, weight_VD: Tensor, labels_L: Tensor, softcap: flo
         sums_C1 = exp_CV.sum(dim=1, keepdim=True)
         log_probs_C = (chosen_C1 - largest_C1 - sums_C1.log())[:, 0]
         yield _Chunk(part, labels_L[part], log_probs_C, exp_CV, sums_C1, slope_CV, hidden_LD.dtype)
+
+
+def _enough_rows(hidden_CD: Tensor) -> Tensor:
+    """At least `LEAST_ROWS` rows, filled up with zeros."""
+    return torch.nn.functional.pad(hidden_CD, (0, 0, 0, max(0, LEAST_ROWS - len(hidden_CD))))
 
 
 def _add_product(total_VD: Tensor, push_CV: Tensor, hidden_CD: Tensor, first: bool) -> None:

@@ -12,8 +12,9 @@ from raysafe.models.fit import FOREIGN, first_lines, not_loadable, out_of_memory
 from raysafe.models.folders import HUB, adapted_model, read_object
 
 
-def load_model(path: str, dtype: torch.dtype = torch.float32, lora: Lora | None = None) -> Any:
-    """The causal model of a folder, an adapter folder on its base, or a hub name; with a fresh adapter if `lora` is set.
+def load_model(path: str, dtype: torch.dtype = torch.float32, lora: Lora | None = None, seed: int = 0) -> Any:
+    """The causal model of a folder, an adapter folder on its base, or a hub name; with a fresh adapter if `lora` is set,
+    whose start the seed decides.
 
     Returns a transformers (or peft) model in training mode on the CPU. Raises DataError if it can't be loaded.
     """
@@ -22,7 +23,7 @@ def load_model(path: str, dtype: torch.dtype = torch.float32, lora: Lora | None 
     if base is not None:
         return _load_adapter(folder, base, dtype)
     model = _load_base(path, dtype)
-    return _add_adapter(model, lora) if lora else model
+    return _add_adapter(model, lora, seed) if lora else model
 
 
 def _load_base(path: str, dtype: torch.dtype) -> Any:
@@ -43,7 +44,7 @@ def _load_base(path: str, dtype: torch.dtype) -> Any:
     return model
 
 
-def _add_adapter(model: Any, lora: Lora) -> Any:
+def _add_adapter(model: Any, lora: Lora, seed: int) -> Any:
     from peft import LoraConfig, get_peft_model
 
     config = LoraConfig(
@@ -54,9 +55,9 @@ def _add_adapter(model: Any, lora: Lora) -> Any:
         task_type="CAUSAL_LM",
     )
     try:
-        # seeded, so that every worker and every run starts from the same adapter, whatever else drew random numbers
+        # every worker of a run starts from the same adapter, whatever else drew random numbers
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
+            torch.manual_seed(seed)
             return get_peft_model(model, config)
     except ValueError as error:
         raise DataError(f"`model.lora.target_modules`: {list(lora.target_modules)} don't fit the model: {error}.") from error

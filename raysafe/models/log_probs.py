@@ -9,6 +9,9 @@ from torch import Tensor
 from raysafe.data.batches import pad_rows
 from raysafe.data.tokens import TokenRow
 
+LEAST_LENGTH = 16
+"""Rows are padded to at least so many tokens: products of fewer take other kernels on a CPU, with other bits."""
+
 
 def padded_label_log_probs(model: Any, rows: Sequence[TokenRow], device: torch.device | str = "cpu") -> Tensor:
     """log pi(token_t | tokens before t) of every label, shape L, row by row, with gradient.
@@ -16,7 +19,7 @@ def padded_label_log_probs(model: Any, rows: Sequence[TokenRow], device: torch.d
     The rows are padded on the right. The softmax runs over label positions only, in float32 whatever the model's dtype, or in
     float64 for a float64 model.
     """
-    input_ids_BT, attention_mask_BT, label_mask_BT = (tensor.to(device) for tensor in pad_rows(rows, pad_id=0))
+    input_ids_BT, attention_mask_BT, label_mask_BT = (tensor.to(device) for tensor in pad_rows(rows, 0, LEAST_LENGTH))
     logits_BTV = model(input_ids=input_ids_BT, attention_mask=attention_mask_BT, use_cache=False).logits
     is_label_BT = label_mask_BT.bool()
     logits_LV = logits_BTV[:, :-1][is_label_BT[:, 1:]]

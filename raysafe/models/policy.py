@@ -4,18 +4,20 @@ Packed, the rows make one line without padding and the head runs at label positi
 that can't do that, or computes something else that way, is run on padded rows, with the same result.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from raysafe.config.sections import Batching
-from raysafe.data.packing import pack
+from raysafe.data.packing import Packed, pack
 from raysafe.data.tokens import TokenRow
 from raysafe.errors import StageError
-from raysafe.models import attention
+from raysafe.models import attention, probe
 from raysafe.models.head import CheckpointedHead, LabelHead, LossOf
 from raysafe.models.log_probs import padded_label_log_probs
 
@@ -27,17 +29,20 @@ class Policy(torch.nn.Module):
         super().__init__()
         self.model = model
         self.head: LabelHead | CheckpointedHead | None = None
+        causal = _causal(model)
         if batching != "padded":
-            self.head = _packed_head(model)
-        elif _switched(model):
-            _causal(model).set_attn_implementation(_own_attention(model))
+            self.head = _packed_head(causal)
         if batching == "packed" and self.head is None:
             raise StageError(
-                f"`training.batching`: got packed, but {type(_causal(model)).__name__} computes something else on packed rows "
+                f"`training.batching`: got packed, but {type(causal).__name__} computes something else on packed rows "
                 "than on padded ones, or can't run them; take auto or padded."
             )
+        if self.head is not None:
+            attention.register()
+        elif batching == "auto":
+            _say_padded(type(causal).__name__)
+        causal.set_attn_implementation(_padded_attention(causal) if self.head is None else attention.NAME)
         if gradient_checkpointing:
-            causal = _causal(model)
             causal.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
 
     @property
@@ -54,15 +59,13 @@ class Policy(torch.nn.Module):
         """The model in evaluation mode with the attention that it is loaded with, and afterwards as it was."""
         causal, training = _causal(self.model), self.model.training
         before = causal.config._attn_implementation
-        if before == attention.NAME:
-            causal.set_attn_implementation(_own_attention(self.model))
+        causal.set_attn_implementation("sdpa" if causal._supports_sdpa else "eager")
         self.model.eval()
         try:
             yield self.model
         finally:
             self.model.train(training)
-            if before == attention.NAME:
-                causal.set_attn_implementation(before)
+            causal.set_attn_implementation(before)
 
     def forward(
         self, rows: Sequence[TokenRow], linear_L: Tensor | None = None, loss_of: LossOf | None = None
@@ -77,13 +80,25 @@ class Policy(torch.nn.Module):
             log_probs_L = padded_label_log_probs(self.model, rows, device)
             return (None if loss_of is None else loss_of(log_probs_L)), log_probs_L.detach()
         packed = pack(rows, device)
-        decoder = _causal(self.model).get_decoder()
-        hidden_ND = decoder(
-            input_ids=packed.input_ids_1N, position_ids=packed.position_ids_1N, use_cache=False, segments=packed.segments
-        ).last_hidden_state[0]
         if linear_L is None:
             linear_L = torch.zeros(len(packed.labels_L), dtype=torch.bool)
-        return self.head(hidden_ND[packed.sources_L], packed.labels_L, linear_L.to(device), loss_of)
+        return self.head(_hidden(_causal(self.model), packed), packed.labels_L, linear_L.to(device), loss_of)
+
+
+def _hidden(causal: Any, packed: Packed) -> Tensor:
+    """Hidden states that predict a label, shape LD."""
+    hidden_ND = (
+        causal.get_decoder()(
+            input_ids=packed.input_ids_1N, position_ids=packed.position_ids_1N, use_cache=False, segments=packed.segments
+        )
+    ).last_hidden_state[0]
+    return hidden_ND[packed.sources_L]
+
+
+@cache
+def _say_padded(name: str) -> None:
+    """Once a process."""
+    logging.getLogger(__name__).warning("%s: packed rows can't be vouched for, so its rows are padded.", name)
 
 
 def _causal(model: Any) -> Any:
@@ -91,62 +106,36 @@ def _causal(model: Any) -> Any:
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
-def _own_attention(model: Any) -> str:
-    """The attention that a model of its kind is loaded with."""
-    return "sdpa" if _causal(model)._supports_sdpa else "eager"
+def _padded_attention(causal: Any) -> str:
+    """Plain attention, whose values in a row don't depend on how far the row is padded (torch's kernel sums in other blocks
+    then); its masks are too wide for float64."""
+    return "sdpa" if causal.dtype == torch.float64 and causal._supports_sdpa else "eager"
 
 
-def _packed_head(model: Any) -> LabelHead | CheckpointedHead | None:
-    """The head for packed rows, with the model's attention switched over; None, and nothing switched, if the model can't."""
-    causal = _causal(model)
+def _packed_head(causal: Any) -> LabelHead | CheckpointedHead | None:
+    """The head for packed rows; None if the model can't, or computes something else there."""
+    made = _head(causal)
+    return made if made is not None and probe.agrees(causal, _packed_log_probs, _padded_log_probs) else None
+
+
+def _head(causal: Any) -> LabelHead | CheckpointedHead | None:
     if not getattr(causal, "_supports_attention_backend", False):
         return None
     head = causal.get_output_embeddings()
     softcap = getattr(causal.config.get_text_config(), "final_logit_softcapping", None)
-    made: LabelHead | CheckpointedHead
     if type(head) is torch.nn.Linear and head.bias is None:
-        made = LabelHead(head.weight, softcap)
-    elif softcap is None:
-        made = CheckpointedHead(head)
-    else:
-        return None
-    return made if _switched(model) or _agrees(model, made) else None
+        return LabelHead(head.weight, softcap)
+    return CheckpointedHead(head) if softcap is None else None
 
 
-def _switched(model: Any) -> bool:
-    """Whether the model's attention is that of packed rows, as it was in another policy before."""
-    return _causal(model).config._attn_implementation == attention.NAME
+def _packed_log_probs(causal: Any, rows: Sequence[TokenRow]) -> Tensor:
+    attention.register()
+    causal.set_attn_implementation(attention.NAME)
+    head, packed = _head(causal), pack(rows, causal.device)
+    assert head is not None  # or it would not be asked
+    return head(_hidden(causal, packed), packed.labels_L, torch.zeros_like(packed.labels_L, dtype=torch.bool), None)[1]
 
 
-def _agrees(model: Any, head: LabelHead | CheckpointedHead) -> bool:
-    """Whether packed rows have the log-probabilities of padded ones, on a few tokens; switches the attention over if so."""
-    causal, training = _causal(model), model.training
-    before = causal.config._attn_implementation
-    policy = Policy(model.eval(), "padded")
-    rows = _probe(causal.config.get_text_config().vocab_size)
-    try:
-        with torch.no_grad():
-            expected_L = policy(rows)[1]
-            attention.register()
-            causal.set_attn_implementation(attention.NAME)
-            policy.head = head
-            tolerance = 1e-3 if causal.dtype in (torch.float32, torch.float64) else 0.3
-            agrees = torch.allclose(policy(rows)[1], expected_L, rtol=tolerance, atol=tolerance)
-    except (TypeError, ValueError, RuntimeError, AttributeError, IndexError):
-        agrees = False
-    if not agrees:
-        causal.set_attn_implementation(before)
-    model.train(training)
-    return agrees
-
-
-def _probe(vocabulary: int) -> list[TokenRow]:
-    """A pair that shares its prompt, and a longer row."""
-    draw = torch.Generator().manual_seed(0)
-    ids = torch.randint(0, vocabulary, (60,), generator=draw).tolist()
-    prompt = tuple(ids[:10])
-    return [
-        TokenRow(0, (*prompt, *ids[10:17]), 10),
-        TokenRow(0, (*prompt, *ids[17:28]), 10),
-        TokenRow(1, tuple(ids[28:60]), 3),
-    ]
+def _padded_log_probs(causal: Any, rows: Sequence[TokenRow]) -> Tensor:
+    causal.set_attn_implementation(_padded_attention(causal))
+    return padded_label_log_probs(causal, rows, causal.device)

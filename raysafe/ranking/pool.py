@@ -8,21 +8,16 @@ import torch
 from torch import Tensor
 
 from raysafe.config.sections import Lora, TrainingSettings
-from raysafe.context import Context
 from raysafe.data.chat import ChatFormat
 from raysafe.data.records import Example
 from raysafe.data.references import DataRef, ModelRef
 from raysafe.data.tokens import Dropped, TokenRow, encode_examples
 from raysafe.errors import StageError
-from raysafe.models.loading import freeze, load_model
-from raysafe.models.log_probs import frozen_label_log_probs
-from raysafe.models.policy import Policy
+from raysafe.models.frozen import frozen_log_probs, frozen_policy
+from raysafe.models.loading import load_model
 from raysafe.ranking.learning import SelectorData, SelectorRun, learned_state, open_learners
 from raysafe.selection.base import Learned, RowScores, Selector
 from raysafe.training.workplace import Workplace
-
-FROZEN_BATCH = 16
-"""Rows that a frozen model is run on at once."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +77,8 @@ class RowPool:
         return [text_of(row) for row in self._safe.examples()]
 
     def frozen_losses(self) -> Tensor:
-        log_probs = frozen_log_probs(frozen_policy(self.inputs.model, self.place.context), self.kept, self.place.context)
+        policy = frozen_policy(partial(load_model, self.inputs.model.folder), "float32", "auto", self.place.context)
+        log_probs = frozen_log_probs(policy, self.kept, self.place.context)
         return torch.tensor([-float(row.double().mean()) for row in log_probs], dtype=torch.float64)
 
     def learn(self, selector: Learned) -> RowScores:
@@ -91,7 +87,7 @@ class RowPool:
         if not safe:
             raise StageError(f"{self._safe.path}: no row is usable within {self.inputs.max_length} tokens.")
         run = SelectorRun(selector, SelectorData(self.kept, safe, self.size, self._labels()), self.seed)
-        load = partial(load_model, self.inputs.model.folder, lora=self.inputs.lora)
+        load = partial(load_model, self.inputs.model.folder, lora=self.inputs.lora, seed=self.seed)
         context, folder = self.place.context, self.place.workspace / "state"
         with open_learners(selector, self.place.engines, load, self.inputs.engine, context.device) as learners:
             state = learned_state(learners, run, context, folder)
@@ -126,17 +122,3 @@ def weight_warnings(weights_K: Tensor) -> tuple[str, ...]:
     if len(weights_K) > 2 and greatest > 0.5 * float(weights_K.sum()):
         return (f"one row ends with more than half of all weight: the ranking ran away; take a smaller {step} or fewer epochs.",)
     return ()
-
-
-def frozen_policy(model: ModelRef, context: Context) -> Policy:
-    """A model without gradients, ready for token rows."""
-    return Policy(freeze(load_model(model.folder)).to(context.device))
-
-
-def frozen_log_probs(policy: Policy, rows: Sequence[TokenRow], context: Context) -> list[Tensor]:
-    """Label log-probabilities of every row, computed by all workers, on all ranks."""
-    mine = range(context.rank, len(rows), context.world_size)
-    values = frozen_label_log_probs(policy, [rows[place] for place in mine], FROZEN_BATCH)
-    parts = context.gather(dict(zip(mine, values, strict=True)))
-    whole = {place: value for part in parts for place, value in part.items()}
-    return [whole[place] for place in range(len(rows))]

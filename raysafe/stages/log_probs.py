@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -9,8 +10,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from raysafe.config.sections import Batching, Precision
 from raysafe.data.references import Alignment, ModelRef
-from raysafe.ranking.pool import frozen_log_probs, frozen_policy
+from raysafe.models.frozen import frozen_log_probs, frozen_policy
+from raysafe.models.loading import load_model
 from raysafe.training.workplace import Workplace
 
 
@@ -32,12 +35,15 @@ class LogProbsStage:
     Result: ClassVar[type[LogProbsResult]] = LogProbsResult
     model: ModelRef
     alignment: Alignment
+    precision: Precision = "float32"
+    """That of the policy they are compared with; so is the path, packed or padded."""
+    batching: Batching = "auto"
 
     def run(self, place: Workplace) -> LogProbsResult:
         """One forward pass over all rows, shared out over the workers."""
         chat = self.model.chat()
         pairs, dropped = self.alignment.pairs(chat)
-        policy = frozen_policy(self.model, place.context)
+        policy = frozen_policy(partial(load_model, self.model.folder), self.precision, self.batching, place.context)
         tensors: dict[str, Tensor] = {}
         for name in ("safe", "harmful"):
             rows = [getattr(pair, name) for pair in pairs]

@@ -71,7 +71,7 @@ class TrainStage:
         chat = self.model.chat()
         data, dropped = self._data(chat)
         run = Run(self.objective, data, self.training, self.seed)
-        load = partial(load_model, self.model.folder, lora=self.lora)
+        load = partial(load_model, self.model.folder, lora=self.lora, seed=self.seed)
         with open_engine(place.engines, load, self.training, context.device) as engine:
             batching = engine.policy.batching
             try:

@@ -121,6 +121,15 @@ def test_a_plain_copy_with_trained_parameters_is_the_trained_model_frozen(model_
     assert not any(p.requires_grad for p in copy.parameters())
 
 
+def test_an_adapters_start_depends_on_the_seed_alone(model_folder):
+    def start(seed):
+        torch.rand(3)
+        named = load_model(str(model_folder), lora=LORA, seed=seed).named_parameters()
+        return torch.cat([p.flatten() for name, p in named if "lora_A" in name])
+
+    assert torch.equal(start(1), start(1)) and not torch.equal(start(1), start(2))
+
+
 def test_an_unknown_trained_parameter_is_an_error(model_folder):
     with pytest.raises(KeyError, match="nonsense"):
         update(load_model(str(model_folder)), {"nonsense": torch.zeros(1)})
