@@ -194,7 +194,8 @@ def _chunks(hidden_LD: Tensor, weight_VD: Tensor, labels_L: Tensor, softcap: flo
 
 def _enough_rows(hidden_CD: Tensor) -> Tensor:
     """At least `LEAST_ROWS` rows, filled up with zeros."""
-    return torch.nn.functional.pad(hidden_CD, (0, 0, 0, max(0, LEAST_ROWS - len(hidden_CD))))
+    missing = LEAST_ROWS - len(hidden_CD)
+    return torch.nn.functional.pad(hidden_CD, (0, 0, 0, missing)) if missing > 0 else hidden_CD
 
 
 def _add_product(total_VD: Tensor, push_CV: Tensor, hidden_CD: Tensor, first: bool) -> None:
