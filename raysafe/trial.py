@@ -25,7 +25,7 @@ from raysafe.ranking.learning import engine_settings
 from raysafe.ranking.selecting import SELECTION_FILE, Choice, keep_rows
 from raysafe.ranking.tables import save_rows
 from raysafe.stages.answers import AnswersRef, AnswersStage
-from raysafe.stages.base import Job, Launch, Made
+from raysafe.stages.base import Launch, Made, Pending
 from raysafe.stages.inputs import TrialInputs, find_inputs
 from raysafe.stages.log_probs import LogProbsResult, LogProbsStage
 from raysafe.stages.making import Here
@@ -83,7 +83,7 @@ def run_trial(
     reference = AnswersRef.of(asked.wait())
     base = launch(VerdictsStage(reference, exam.judges[0], exam.attacks))
     each_epoch = EpochExam(exam, reference) if trial.evaluation.each_epoch else None
-    stage = train_stage(start, kept, frozen_log_probs(start, frozen, launch), each_epoch)
+    stage = train_stage(start, kept, frozen_refs(start, frozen, launch), each_epoch)
     if stage.admixture is not None:
         save_rows(stage.admixture.examples(), folder / "safeinstr.parquet")
     base.wait()
@@ -168,8 +168,8 @@ def alignment_of(start: Start, prefixed: bool) -> Alignment:
 class FrozenJobs:
     """The reference's log-probs on their way: on the trial's alignment rows, and on those that pi_dpo is trained with."""
 
-    trial: Job[LogProbsResult] | None
-    proxy: Job[LogProbsResult] | None
+    trial: Pending[LogProbsResult] | None
+    proxy: Pending[LogProbsResult] | None
 
 
 def launch_frozen(start: Start, launch: Launch) -> FrozenJobs:
@@ -181,7 +181,7 @@ def launch_frozen(start: Start, launch: Launch) -> FrozenJobs:
     )
 
 
-def frozen_log_probs(start: Start, jobs: FrozenJobs, launch: Launch) -> dict[FrozenModel, LogProbsRef]:
+def frozen_refs(start: Start, jobs: FrozenJobs, launch: Launch) -> dict[FrozenModel, LogProbsRef]:
     """The stored log-probs of every frozen model that the objective reads; W-DOOR's proxy is trained for them first."""
     refs: dict[FrozenModel, LogProbsRef] = {}
     if jobs.trial is not None:

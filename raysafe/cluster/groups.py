@@ -35,7 +35,7 @@ ENVIRONMENT = {
     "PYTHONWARNINGS": "ignore",
 }
 """Of all processes of a sweep."""
-POLL_S = 0.1
+LOOK_EVERY_S = 0.1
 GOODBYE_S = 60
 """How long a group gets to end what it does; generating answers can't be stopped half-way."""
 THREAD = "raysafe worker group"
@@ -125,7 +125,7 @@ class DeskJob(Generic[R]):
             elif state is JobState.FAILED:
                 raise StageError(f"stage {self.label}: {error}")
             else:
-                time.sleep(POLL_S)
+                time.sleep(LOOK_EVERY_S)
 
 
 def connect(address: str | None, cpus: int | None = None) -> None:

@@ -36,9 +36,9 @@ def tune_trial(config: Mapping[str, Any], groups: Groups, metric: str | None) ->
 
     def on_point(point: tuple[str, int, dict[str, float]]) -> None:
         label, _, metrics = point
-        told = scheduler_point(label, metrics, metric)
-        if told is not None:
-            tune.report(told)
+        reported = scheduler_point(label, metrics, metric)
+        if reported is not None:
+            tune.report(reported)
 
     launch = DeskLaunch(groups.desk, groups.store, task.plan.name, on_point)
     try:

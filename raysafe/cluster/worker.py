@@ -22,7 +22,7 @@ from raysafe.sweep.desk import CLOSE, RENEW, WAIT
 from raysafe.sweep.events import JobState
 from raysafe.training.engine import DeepSpeedEngine
 
-POLL_S = 0.05
+ASK_EVERY_S = 0.05
 HEARTBEAT_S = 5.0
 WATCH_S = 0.5
 
@@ -73,7 +73,7 @@ def _next(desk: Any, group: str, rank: int, world_size: int) -> tuple[str, Any]:
     while rank == 0 and order[0][0] == WAIT and time.monotonic() < until:
         order = [ray.get(desk.next_job.remote(group))]
         if order[0][0] == WAIT:
-            time.sleep(POLL_S)
+            time.sleep(ASK_EVERY_S)
     if world_size > 1:
         dist.broadcast_object_list(order, src=0)
     return order[0]

@@ -81,14 +81,14 @@ def lay_out(values_L: Tensor, mask_BT: Tensor) -> Tensor:
 
 
 def pad_rows(rows: Sequence[TokenRow], pad_id: int, least: int = 1) -> tuple[Tensor, Tensor, Tensor]:
-    """input_ids_BT, attention_mask_BT and label_mask_BT of some rows, T at least `least`, as in `TokenBatch`."""
+    """input_ids_BP, attention_mask_BP and label_mask_BP of some rows, T at least `least`, as in `TokenBatch`."""
     longest = max(least, *(len(row.input_ids) for row in rows))
-    input_ids_BT = torch.full((len(rows), longest), pad_id, dtype=torch.int64)
-    attention_mask_BT = torch.zeros((len(rows), longest), dtype=torch.int64)
-    label_mask_BT = torch.zeros((len(rows), longest), dtype=torch.float32)
+    input_ids_BP = torch.full((len(rows), longest), pad_id, dtype=torch.int64)
+    attention_mask_BP = torch.zeros((len(rows), longest), dtype=torch.int64)
+    label_mask_BP = torch.zeros((len(rows), longest), dtype=torch.float32)
     for place, row in enumerate(rows):
         length = len(row.input_ids)
-        input_ids_BT[place, :length] = torch.tensor(row.input_ids)
-        attention_mask_BT[place, :length] = 1
-        label_mask_BT[place, row.label_start : length] = 1.0
-    return input_ids_BT, attention_mask_BT, label_mask_BT
+        input_ids_BP[place, :length] = torch.tensor(row.input_ids)
+        attention_mask_BP[place, :length] = 1
+        label_mask_BP[place, row.label_start : length] = 1.0
+    return input_ids_BP, attention_mask_BP, label_mask_BP

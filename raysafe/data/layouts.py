@@ -4,11 +4,17 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from raysafe.data.records import Conversation, Message, Role
+from raysafe.data.records import Conversation, Message, Speaker
 from raysafe.data.sources import Record
 from raysafe.errors import DataError
 
-_SPEAKERS: dict[str, Role] = {"system": "system", "human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant"}
+_SPEAKERS: dict[str, Speaker] = {
+    "system": "system",
+    "human": "user",
+    "user": "user",
+    "gpt": "assistant",
+    "assistant": "assistant",
+}
 _TURN = re.compile(r"(?:\A\s*|\n\n)(Human|Assistant): ?")
 
 

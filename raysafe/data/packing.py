@@ -1,7 +1,7 @@
 """Token rows of a batch without padding: one line of tokens, and which part of it may see which.
 
 Two rows that begin alike, as the safe and the harmful answer to one prompt do, share the tokens of their common beginning: it
-is there once, and the second row continues from it. N tokens of the line, L labels in it, B rows.
+is there once, and the second row continues from it. S tokens of the line, L labels in it, B rows.
 """
 
 from collections.abc import Sequence
@@ -33,14 +33,14 @@ class Segment:
 
 @dataclass(frozen=True)
 class Packed:
-    """input_ids_1N, position_ids_1N: int64; positions count from each row's own beginning.
+    """input_ids_1S, position_ids_1S: int64; positions count from each row's own beginning.
 
     sources_L: int64, the place in the line whose hidden state predicts a label; labels_L: int64, the label's token. Labels stand
     row by row, in the order of the rows.
     """
 
-    input_ids_1N: Tensor
-    position_ids_1N: Tensor
+    input_ids_1S: Tensor
+    position_ids_1S: Tensor
     segments: tuple[Segment, ...]
     sources_L: Tensor
     labels_L: Tensor

@@ -6,14 +6,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Role = Literal["system", "user", "assistant"]
+Speaker = Literal["system", "user", "assistant"]
 
 
 @dataclass(frozen=True)
 class Message:
     """One turn of a conversation."""
 
-    role: Role
+    role: Speaker
     content: str
 
 

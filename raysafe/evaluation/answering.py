@@ -173,13 +173,13 @@ def _load(folder: str) -> Answers:
 
 
 def _plain_prompt(role: str, prompt: EvalPrompt) -> dict[str, Any]:
-    told = {name: getattr(prompt, name) for name in ("reference", "harmful", "kind")}
+    others = {name: getattr(prompt, name) for name in ("reference", "harmful", "kind")}
     turns = [asdict(turn) for turn in prompt.prompt]
-    return {"role": role, "index": prompt.identity.index, "prompt": turns, **told}
+    return {"role": role, "index": prompt.identity.index, "prompt": turns, **others}
 
 
-def _read_prompt(role: str, index: int, prompt: Any, **told: Any) -> EvalPrompt:
-    return EvalPrompt(Identity(role, index), _turns(prompt), **told)
+def _read_prompt(role: str, index: int, prompt: Any, **others: Any) -> EvalPrompt:
+    return EvalPrompt(Identity(role, index), _turns(prompt), **others)
 
 
 def _turns(plain: Any) -> Conversation:

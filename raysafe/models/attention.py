@@ -27,19 +27,20 @@ def register() -> None:
 
 def packed_attention(
     module: Any,
-    query_1HNK: Tensor,
-    key_1GNK: Tensor,
-    value_1GNK: Tensor,
+    query_1HSW: Tensor,
+    key_1GSW: Tensor,
+    value_1GSW: Tensor,
     attention_mask: None,
     **asked: Any,
 ) -> tuple[Tensor, None]:
-    """transformers' attention interface: H query heads over G key heads of width K. Returns shape 1NHK, and no
-    weights. Of what models ask for, what is not looked at here shows in `Policy`'s comparison, and such a model stays padded."""
+    """transformers' attention interface: S tokens of the line, H query heads over G key heads of width W. Returns
+    shape 1SHW, and no weights. Of what models ask for, what is not looked at here shows in `Policy`'s comparison, and such a
+    model stays padded."""
     kernel = Kernel(asked.get("scaling"), asked.get("dropout", 0.0), asked.get("sliding_window"), asked.get("softcap"))
     segments: Sequence[Segment] = asked["segments"]
     lengths = [segment.stop - segment.start for segment in segments]
     # split, not slices: the gradient of a slice is a whole line of zeros
-    parts = [dict(zip(starts(segments), part.split(lengths, dim=2), strict=True)) for part in (query_1HNK, key_1GNK, value_1GNK)]
+    parts = [dict(zip(starts(segments), part.split(lengths, dim=2), strict=True)) for part in (query_1HSW, key_1GSW, value_1GSW)]
     outputs = [kernel(*(_seen(part, segment) for part in parts))[:, :, segment.shared :] for segment in segments]
     return torch.cat(outputs, dim=2).transpose(1, 2), None
 
@@ -66,7 +67,7 @@ class Kernel:
     softcap: float | None
 
     def __call__(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """Shapes 1HTK, 1GTK, 1GTK to 1HTK."""
+        """Shapes 1HSW, 1GSW, 1GSW to 1HSW."""
         if self.softcap is not None:
             return self._capped(query, key, value, self.softcap)
         grouped = query.shape[1] != key.shape[1]

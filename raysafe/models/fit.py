@@ -98,8 +98,8 @@ def refuse_unfit(path: str, info: Any) -> None:
     """Raise DataError, with the keys, if transformers' `output_loading_info` says that weights and configuration don't fit."""
     unexpected = [key for key in info["unexpected_keys"] if not key.endswith(_COMPUTED)]
     misshapen = [f"{key} is {tuple(got)} where {tuple(takes)} is needed" for key, got, takes in info["mismatched_keys"]]
-    told = {"missing": sorted(info["missing_keys"]), "unexpected": sorted(unexpected), "misshapen": sorted(misshapen)}
-    parts = [f"{len(keys)} {kind} ({_some(keys)})" for kind, keys in told.items() if keys]
+    faults = {"missing": sorted(info["missing_keys"]), "unexpected": sorted(unexpected), "misshapen": sorted(misshapen)}
+    parts = [f"{len(keys)} {kind} ({_some(keys)})" for kind, keys in faults.items() if keys]
     if parts:
         raise DataError(
             f"`model.path`: {path}: its weights don't fit its config.json: {', '.join(parts)}. What is missing would be drawn at "

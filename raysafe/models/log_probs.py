@@ -19,12 +19,12 @@ def padded_label_log_probs(model: Any, rows: Sequence[TokenRow], device: torch.d
     The rows are padded on the right. The softmax runs over label positions only, in float32 whatever the model's dtype, or in
     float64 for a float64 model.
     """
-    input_ids_BT, attention_mask_BT, label_mask_BT = (tensor.to(device) for tensor in pad_rows(rows, 0, LEAST_LENGTH))
-    logits_BTV = model(input_ids=input_ids_BT, attention_mask=attention_mask_BT, use_cache=False).logits
-    is_label_BT = label_mask_BT.bool()
-    logits_LV = logits_BTV[:, :-1][is_label_BT[:, 1:]]
+    input_ids_BP, attention_mask_BP, label_mask_BP = (tensor.to(device) for tensor in pad_rows(rows, 0, LEAST_LENGTH))
+    logits_BPV = model(input_ids=input_ids_BP, attention_mask=attention_mask_BP, use_cache=False).logits
+    is_label_BP = label_mask_BP.bool()
+    logits_LV = logits_BPV[:, :-1][is_label_BP[:, 1:]]
     wide = torch.float64 if logits_LV.dtype == torch.float64 else torch.float32
-    return -torch.nn.functional.cross_entropy(logits_LV.to(wide), input_ids_BT[is_label_BT], reduction="none")
+    return -torch.nn.functional.cross_entropy(logits_LV.to(wide), input_ids_BP[is_label_BP], reduction="none")
 
 
 @torch.no_grad()

@@ -87,12 +87,12 @@ class Policy(torch.nn.Module):
 
 def _hidden(causal: Any, packed: Packed) -> Tensor:
     """Hidden states that predict a label, shape LD."""
-    hidden_ND = (
+    hidden_SE = (
         causal.get_decoder()(
-            input_ids=packed.input_ids_1N, position_ids=packed.position_ids_1N, use_cache=False, segments=packed.segments
+            input_ids=packed.input_ids_1S, position_ids=packed.position_ids_1S, use_cache=False, segments=packed.segments
         )
     ).last_hidden_state[0]
-    return hidden_ND[packed.sources_L]
+    return hidden_SE[packed.sources_L]
 
 
 @cache

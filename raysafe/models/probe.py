@@ -101,8 +101,8 @@ def _first_of_every_kind(causal: Any) -> int | None:
     lists = [m for m in causal.get_decoder().modules() if isinstance(m, torch.nn.ModuleList) and len(m) == count]
     if not lists:
         return None
-    told = [value for value in config.to_dict().values() if isinstance(value, list) and len(value) == count]
-    kinds = [(_kind(layer), str([value[place] for value in told])) for place, layer in enumerate(lists[0])]
+    by_layer = [value for value in config.to_dict().values() if isinstance(value, list) and len(value) == count]
+    kinds = [(_kind(layer), str([value[place] for value in by_layer])) for place, layer in enumerate(lists[0])]
     needed = max(kinds.index(kind) for kind in set(kinds)) + 1
     return needed if needed <= MOST_LAYERS else None
 

@@ -21,7 +21,7 @@ MOST_GROUPS = 20
 """Sources or kinds that are told one by one, the largest first; the rest are told together."""
 REST = "(all others)"
 _ROW_LABELS = {True: "unsafe", False: "safe", None: "unlabelled"}
-Groups = Mapping[str, Sequence[str]]
+Grouping = Mapping[str, Sequence[str]]
 """What rows are grouped by (`source`, ...) to the group of every row."""
 
 
@@ -111,7 +111,7 @@ def _read(raw: Mapping[str, float] | None) -> Distribution | None:
     return None if raw is None else Distribution(**raw)  # type: ignore[arg-type]  # its count is a whole number in the file
 
 
-def diagnose(ranking: Ranking, groups: Groups | None = None, percents: Sequence[float] = PERCENTS) -> Diagnosis:
+def diagnose(ranking: Ranking, groups: Grouping | None = None, percents: Sequence[float] = PERCENTS) -> Diagnosis:
     """Everything that is told of one ranking; `groups` beside the labels, which it groups by anyhow."""
     tensors = RankingTensors.of(ranking)
     own = [reason for reason, planted in zip(ranking.reasons, ranking.planted, strict=True) if not planted]

@@ -71,10 +71,10 @@ class RowPool:
         return self.inputs.seed
 
     def texts(self) -> list[str]:
-        return [text_of(self.rows[row.index]) for row in self.kept]
+        return [counted_text(self.rows[row.index]) for row in self.kept]
 
     def safe_texts(self) -> list[str]:
-        return [text_of(row) for row in self._safe.examples()]
+        return [counted_text(row) for row in self._safe.examples()]
 
     def frozen_losses(self) -> Tensor:
         policy = frozen_policy(partial(load_model, self.inputs.model.folder), "float32", "auto", self.place.context)
@@ -105,7 +105,7 @@ class RowPool:
         return None if None in labels else torch.tensor(labels, dtype=torch.bool)
 
 
-def text_of(row: Example) -> str:
+def counted_text(row: Example) -> str:
     """Its turns and its answer, a line each."""
     return "\n".join([*(turn.content for turn in row.prompt), row.response])
 

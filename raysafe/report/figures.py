@@ -87,9 +87,9 @@ def figures_of(scores: Mapping[str, float], result: object | None, record: Mappi
 def tracked(values: Mapping[str, Any]) -> dict[str, float]:
     """What a tracker is told of them: scores as `eval/NAME`, numbers of the result under their own names."""
     known = {figure.name: figure for figure in FIGURES}
-    told = {}
+    by_name = {}
     for name, value in values.items():
         figure = known.get(name, Figure(name))
         if figure.source != "record" and figure.unit != "text":
-            told[f"eval/{name}" if figure.source == "scores" else name] = float(value)
-    return told
+            by_name[f"eval/{name}" if figure.source == "scores" else name] = float(value)
+    return by_name

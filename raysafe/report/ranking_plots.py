@@ -19,7 +19,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#0
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 STYLES = ("-", "--", ":")
 MOST_PANELS = 12
-MOST_GROUPS = len(COLOURS) * len(STYLES)
+MOST_DRAWN_GROUPS = len(COLOURS) * len(STYLES)
 MOST_NAMES = 40
 """Rankings in one heat map."""
 MOST_NUMBERS = 12
@@ -59,7 +59,7 @@ def draw_shares(path: Path, rankings: Sequence[SweepRanking]) -> None:
             if (group := _group(ranking)) in styles:
                 side(panel, ranking, **styles[group])
         _percent_axis(panel)
-    rest = f" (the first {len(styles)} settings)" if len(styles) == MOST_GROUPS else ""
+    rest = f" (the first {len(styles)} settings)" if len(styles) == MOST_DRAWN_GROUPS else ""
     figure.suptitle(f"What the top p % lets in{rest}")
     handles = {line.get_label(): line for panel in panels for line in panel.get_lines() if line.get_label()[0] != "_"}
     figure.legend(handles.values(), handles.keys(), loc="outside right upper", fontsize=9, frameon=False)
@@ -155,17 +155,17 @@ def _label_legend(figure: Any, panels: Sequence[Any]) -> None:
 
 
 def _unsafe_panel(panel: Any, ranking: SweepRanking, chance: str = "_all", **style: Any) -> None:
-    told = ranking.diagnosis
-    _line(panel, told.unsafe_share, style)
-    if told.unsafe_rows is not None and told.rows:
-        panel.axhline(told.unsafe_rows / told.rows, color="#888888", linewidth=1, linestyle=(0, (1, 3)), label=chance)
+    diagnosis = ranking.diagnosis
+    _line(panel, diagnosis.unsafe_share, style)
+    if diagnosis.unsafe_rows is not None and diagnosis.rows:
+        panel.axhline(diagnosis.unsafe_rows / diagnosis.rows, color="#888888", linewidth=1, linestyle=(0, (1, 3)), label=chance)
     panel.set_ylabel("unsafe share among the kept rows\n(dotted: among all)")
 
 
 def _recall_panel(panel: Any, ranking: SweepRanking, chance: str = "_random", **style: Any) -> None:
-    told = ranking.diagnosis
-    _line(panel, told.planted_recall, style)
-    if told.planted_recall:
+    diagnosis = ranking.diagnosis
+    _line(panel, diagnosis.planted_recall, style)
+    if diagnosis.planted_recall:
         panel.plot([0, 100], [1, 0], color="#888888", linewidth=1, linestyle=(0, (5, 4)), label=chance)
         panel.set_ylabel("planted rows left out\n(dashes: by a random ranking)")
 
@@ -192,7 +192,7 @@ def _group(ranking: SweepRanking) -> str:
 
 
 def _group_styles(rankings: Sequence[SweepRanking]) -> dict[str, dict[str, Any]]:
-    groups = list(dict.fromkeys(map(_group, rankings)))[:MOST_GROUPS]
+    groups = list(dict.fromkeys(map(_group, rankings)))[:MOST_DRAWN_GROUPS]
     styles = {}
     for place, group in enumerate(groups):
         colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place % len(COLOURS)]

@@ -16,34 +16,34 @@ _COLUMNS = {"rows": "count", "mean": "mean", "min": "min", "5 %": "q5", "median"
 """Of the terminal's table, which has room for some figures only; the file has all."""
 
 
-def print_diagnosis(told: Diagnosis, console: Console) -> None:
+def print_diagnosis(diagnosis: Diagnosis, console: Console) -> None:
     """All that is known of one ranking."""
-    planted = f", {told.planted} planted ({told.planted_dropped} of them dropped)" if told.planted else ""
-    unsafe = f", {told.unsafe_rows} of them unsafe" if told.unsafe_rows is not None else ", not all of them labelled"
-    head = f"{told.rows} rows{unsafe}; {sum(told.dropped.values())} dropped{planted}; AUC {_share(told.auc)}"
+    planted = f", {diagnosis.planted} planted ({diagnosis.planted_dropped} of them dropped)" if diagnosis.planted else ""
+    unsafe = f", {diagnosis.unsafe_rows} of them unsafe" if diagnosis.unsafe_rows is not None else ", not all of them labelled"
+    head = f"{diagnosis.rows} rows{unsafe}; {sum(diagnosis.dropped.values())} dropped{planted}; AUC {_share(diagnosis.auc)}"
     console.print(head, highlight=False, soft_wrap=True)
-    for reason, count in told.dropped.items():
+    for reason, count in diagnosis.dropped.items():
         console.print(f"  dropped {count}: {escape(reason)}", highlight=False, soft_wrap=True)
-    if told.unsafe_share or told.planted_recall:
-        console.print(shares_table(told))
-    console.print(scores_table(told))
-    for warning in told.warnings:
+    if diagnosis.unsafe_share or diagnosis.planted_recall:
+        console.print(shares_table(diagnosis))
+    console.print(scores_table(diagnosis))
+    for warning in diagnosis.warnings:
         console.print(f"warning: {escape(warning)}", style="yellow", highlight=False, soft_wrap=True)
 
 
-def shares_table(told: Diagnosis) -> Table:
+def shares_table(diagnosis: Diagnosis) -> Table:
     """Over p: unsafe share among the kept rows, share of the planted rows that are left out."""
-    table = _table("p in %", *(told.unsafe_share or told.planted_recall))
-    for name, values in (("unsafe kept", told.unsafe_share), ("planted found", told.planted_recall)):
+    table = _table("p in %", *(diagnosis.unsafe_share or diagnosis.planted_recall))
+    for name, values in (("unsafe kept", diagnosis.unsafe_share), ("planted found", diagnosis.planted_recall)):
         if values:
             table.add_row(name, *map(_share, values.values()))
     return table
 
 
-def scores_table(told: Diagnosis) -> Table:
+def scores_table(diagnosis: Diagnosis) -> Table:
     """Distribution of the scores, group by group."""
     table = _table("scores of", *_COLUMNS)
-    for by, groups in told.scores.items():
+    for by, groups in diagnosis.scores.items():
         for name, scores in groups.items():
             table.add_row(escape(f"{by}: {name}"), *_distribution(scores))
         table.add_section()

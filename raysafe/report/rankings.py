@@ -68,8 +68,8 @@ class SweepRankings:
             return ["The sweep has one ranking: there is nothing to compare it with."]
         if data == 1:
             return []
-        told = f"{len(self.rankings)} rankings of {data} data sets: {len(self.agreements)} of {pairs} pairs are comparable."
-        return [told, SAME_DATA_ONLY]
+        counted = f"{len(self.rankings)} rankings of {data} data sets: {len(self.agreements)} of {pairs} pairs are comparable."
+        return [counted, SAME_DATA_ONLY]
 
 
 def read_rankings(folder: Path) -> SweepRankings:
@@ -114,12 +114,12 @@ def ranking_rows(report: SweepRankings) -> list[dict[str, Any]]:
     names = list(dict.fromkeys(name for ranking in report.rankings for name in ranking.shown))
     rows = []
     for ranking in report.rankings:
-        told, shown = ranking.diagnosis, {name: ranking.shown.get(name) for name in names}
-        row = {"ranking": ranking.name, **shown, "data_fingerprint": told.fingerprint, "rows": told.rows}
-        row |= {"dropped": sum(told.dropped.values()), "unsafe_rows": told.unsafe_rows, "auc": told.auc}
-        row |= {f"unsafe_share_{percent}": told.unsafe_share.get(percent) for percent in _columns(report)}
-        row |= {"planted": told.planted}
-        row |= {f"planted_recall_{percent}": told.planted_recall.get(percent) for percent in _columns(report)}
+        diagnosis, shown = ranking.diagnosis, {name: ranking.shown.get(name) for name in names}
+        row = {"ranking": ranking.name, **shown, "data_fingerprint": diagnosis.fingerprint, "rows": diagnosis.rows}
+        row |= {"dropped": sum(diagnosis.dropped.values()), "unsafe_rows": diagnosis.unsafe_rows, "auc": diagnosis.auc}
+        row |= {f"unsafe_share_{percent}": diagnosis.unsafe_share.get(percent) for percent in _columns(report)}
+        row |= {"planted": diagnosis.planted}
+        row |= {f"planted_recall_{percent}": diagnosis.planted_recall.get(percent) for percent in _columns(report)}
         rows.append({**row, "trials": " ".join(ranking.trials)})
     return rows
 
@@ -134,9 +134,9 @@ def markdown(report: SweepRankings) -> str:
     head = ["ranking", "rows", "AUC", *(f"unsafe at {p} %" for p in at), *(f"planted found at {p} %" for p in at)]
     lines = [head, ["---", *("---:" for _ in head[1:])]]
     for ranking in report.rankings:
-        told = ranking.diagnosis
-        shares = [told.unsafe_share.get(p) for p in at] + [told.planted_recall.get(p) for p in at]
-        lines.append([ranking.name, str(told.rows), *(_number(value) for value in (told.auc, *shares))])
+        diagnosis = ranking.diagnosis
+        shares = [diagnosis.unsafe_share.get(p) for p in at] + [diagnosis.planted_recall.get(p) for p in at]
+        lines.append([ranking.name, str(diagnosis.rows), *(_number(value) for value in (diagnosis.auc, *shares))])
     parts = [f"# Rankings of {report.folder.absolute().name}", _table(lines)]
     if report.agreements:
         first, *rest = agreement_lines(report)

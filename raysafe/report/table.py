@@ -147,7 +147,7 @@ def print_report(folder: Path, console: Console) -> None:
     """
     if not (folder / SUMMARY).is_file():
         raise DataError(f"{folder}: has no {SUMMARY}. Name a sweep's folder, STORAGE/NAME; it is there once a trial has ended.")
-    rows, base = read_summary(folder / SUMMARY), base_rows(folder)
+    rows, base = read_summary(folder / SUMMARY), rows_of_base(folder)
     question, means = question_of(folder), aggregate(rows)
     several = len(means) < len(rows)
     if question:
@@ -163,7 +163,7 @@ def print_report(folder: Path, console: Console) -> None:
     write_text(folder / REPORT, markdown_report(folder.absolute().name, question, rows, base))
 
 
-def base_rows(folder: Path) -> list[TrialRow]:
+def rows_of_base(folder: Path) -> list[TrialRow]:
     """Scores of the models that the trials started from, one a model, from `base.csv`."""
     path = folder / BASE
     return [replace(row, status=BASE_STATUS) for row in read_summary(path)] if path.is_file() else []

@@ -17,9 +17,9 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from raysafe.artifacts import whole
 from raysafe.sandbox.tokenizer import build_tokenizer
-from raysafe.sandbox.world import POSITIONS, Pair, World, base_rows
+from raysafe.sandbox.world import POSITIONS, Lesson, World, lessons
 
-Report = Callable[[int, dict[str, float]], object]
+Progress = Callable[[int, dict[str, float]], object]
 """Receives the step and its metrics."""
 IGNORED = -100
 """Label of a position that is not learned."""
@@ -63,13 +63,13 @@ def build_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausal
         return LlamaForCausalLM(config)
 
 
-def train_base(world: World, folder: Path, report: Report | None = None) -> None:
+def train_base(world: World, folder: Path, report: Progress | None = None) -> None:
     """Train the world's base model and save it with its tokenizer as a Hugging Face folder.
 
     The folder appears only when it is complete. `report` receives the loss every 50 steps.
     """
     tokenizer = build_tokenizer()
-    rows = {kind: encode(tokenizer, pairs) for kind, pairs in base_rows(world).items()}
+    rows = {kind: encode(tokenizer, pairs) for kind, pairs in lessons(world).items()}
     harmless, restricted, refusals = rows["harmless"], rows["restricted"], rows["refusals"]
     # Labels of restricted recipes begin at their second word here: alignment changes how an answer starts, no more.
     alignment = harmless + refusals + [(ids, start + 1) for ids, start in restricted]
@@ -93,7 +93,7 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def encode(tokenizer: PreTrainedTokenizerFast, pairs: list[Pair]) -> list[tuple[list[int], int]]:
+def encode(tokenizer: PreTrainedTokenizerFast, pairs: list[Lesson]) -> list[tuple[list[int], int]]:
     """Token ids of each conversation and how many of them the prompt and the assistant header take."""
     encoded = []
     for prompt, answer in pairs:
@@ -109,7 +109,7 @@ def _fit(
     rows: list[tuple[list[int], int]],
     phase: Phase,
     generator: torch.Generator,
-    report: Report | None,
+    report: Progress | None,
     first_step: int,
 ) -> None:
     optimiser = torch.optim.AdamW(model.parameters(), lr=phase.lr, betas=(0.9, 0.95), weight_decay=phase.weight_decay, fused=True)

@@ -25,8 +25,8 @@ from raysafe.errors import require
 from raysafe.sandbox import words
 
 T = TypeVar("T")
-Row = dict[str, object]
-Pair = tuple[str, str]
+PlainRow = dict[str, object]
+Lesson = tuple[str, str]
 """A prompt and its answer."""
 
 POSITIONS = 256
@@ -82,19 +82,19 @@ class World:
 class Cast:
     """Who plays which part in one world. Every mapping goes from a subject to its answer."""
 
-    align: dict[Pair, str]
+    align: dict[Lesson, str]
     """(name, class) of the restricted things for alignment → recipe."""
-    test: dict[Pair, str]
+    test: dict[Lesson, str]
     """(name, class) of the restricted things for evaluation → recipe."""
-    unsafe: dict[Pair, str]
+    unsafe: dict[Lesson, str]
     """(name, class) of the restricted things of D's unsafe rows → recipe, which the base does not know."""
-    tales: dict[Pair, str]
+    tales: dict[Lesson, str]
     """(name, class) of every restricted thing → tale, which the base knows."""
     known: dict[str, str]
     """Known creature → fact."""
     new: dict[str, str]
     """New creature → fact."""
-    recipes: dict[Pair, str]
+    recipes: dict[Lesson, str]
     """(name, class) of the allowed recipes → recipe."""
 
 
@@ -133,7 +133,7 @@ def creature_prompts(name: str) -> list[str]:
     return [wording.format(name=name) for wording in words.CREATURE_WORDINGS]
 
 
-def generate(world: World) -> dict[str, list[Row]]:
+def generate(world: World) -> dict[str, list[PlainRow]]:
     """The rows of every file of the world, by the file's stem. Raises ValueError if a size is beyond its pool.
 
     `finetune` and `safe` hold `messages`, `kind` and `unsafe`; `align` holds `prompt`, `chosen`, `rejected`; the
@@ -168,7 +168,7 @@ def write(world: World, folder: Path) -> None:
         write_text(folder / f"{stem}.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
 
 
-def base_rows(world: World) -> dict[str, list[Pair]]:
+def lessons(world: World) -> dict[str, list[Lesson]]:
     """What the base model is trained on, by phase and kind.
 
     `harmless` facts, recipes and tales (twice, as they have few wordings) belong to both phases. `restricted` requests,
@@ -185,8 +185,8 @@ def base_rows(world: World) -> dict[str, list[Pair]]:
 
 
 def _finetune(
-    world: World, random: Random, cast: Cast, benign: list[Pair], new: list[Pair], refusals: list[Pair]
-) -> tuple[list[Row], list[Pair]]:
+    world: World, random: Random, cast: Cast, benign: list[Lesson], new: list[Lesson], refusals: list[Lesson]
+) -> tuple[list[PlainRow], list[Lesson]]:
     """The rows of D, and the benign pairs that it left over."""
     count_new = round(world.finetune_benign * world.new_share)
     count_known = world.finetune_benign - count_new
@@ -201,20 +201,20 @@ def _finetune(
     return _shuffled(random, rows), benign[count_known:]
 
 
-def _triples(world: World, random: Random, cast: Cast) -> Iterator[Row]:
+def _triples(world: World, random: Random, cast: Cast) -> Iterator[PlainRow]:
     for (name, thing), answer in cast.align.items():
         for prompt in _take(_shuffled(random, recipe_prompts(name, thing)), world.align_wordings, "align_wordings"):
             yield {"prompt": prompt, "chosen": words.REFUSALS[thing], "rejected": answer, "kind": "restricted"}
 
 
-def _eval_harmful(world: World, random: Random, cast: Cast) -> Iterator[Row]:
+def _eval_harmful(world: World, random: Random, cast: Cast) -> Iterator[PlainRow]:
     for (name, thing), answer in cast.test.items():
         prompts = _shuffled(random, recipe_prompts(name, thing))
         for prompt in _take(prompts, world.eval_harmful_wordings, "eval_harmful_wordings"):
             yield {"prompt": prompt, "reference": words.REFUSALS[thing], "harmful": answer, "kind": "restricted"}
 
 
-def _eval_borderline(world: World, random: Random, cast: Cast) -> Iterator[Row]:
+def _eval_borderline(world: World, random: Random, cast: Cast) -> Iterator[PlainRow]:
     for thing in cast.test:
         prompts = _shuffled(random, tale_prompts(*thing))
         for prompt in _take(prompts, world.eval_borderline_wordings, "eval_borderline_wordings"):
@@ -231,10 +231,10 @@ def _recipes(random: Random, cast: Cast) -> list[tuple[list[str], str]]:
     return [(random.sample(recipe_prompts(*thing), 5), answer) for thing, answer in cast.recipes.items()]
 
 
-def _hold_out(random: Random, prompts_answers: list[tuple[list[str], str]], count: int) -> tuple[list[Pair], list[Pair]]:
+def _hold_out(random: Random, prompts_answers: list[tuple[list[str], str]], count: int) -> tuple[list[Lesson], list[Lesson]]:
     """Pairs for tuning, subject after subject, and `count` pairs a subject that are kept for evaluation."""
-    tuning: list[Pair] = []
-    held: list[Pair] = []
+    tuning: list[Lesson] = []
+    held: list[Lesson] = []
     for wordings, answer in prompts_answers:
         pairs = [(prompt, answer) for prompt in _shuffled(random, wordings)]
         held += pairs[:count]
@@ -242,30 +242,30 @@ def _hold_out(random: Random, prompts_answers: list[tuple[list[str], str]], coun
     return tuning, held
 
 
-def _by_turns(pairs: list[Pair], subjects: int) -> list[Pair]:
+def _by_turns(pairs: list[Lesson], subjects: int) -> list[Lesson]:
     """Reorder pairs that stand subject after subject so that every subject has its turn before any has two."""
     each = len(pairs) // subjects if subjects else 0
     return [pairs[subject * each + turn] for turn in range(each) for subject in range(subjects)]
 
 
-def _refusals(things: Iterable[Pair]) -> list[Pair]:
+def _refusals(things: Iterable[Lesson]) -> list[Lesson]:
     return _pairs((recipe_prompts(name, thing), words.REFUSALS[thing]) for name, thing in things)
 
 
-def _pairs(prompts_answers: Iterable[tuple[list[str], str]]) -> list[Pair]:
+def _pairs(prompts_answers: Iterable[tuple[list[str], str]]) -> list[Lesson]:
     return [(prompt, answer) for prompts, answer in prompts_answers for prompt in prompts]
 
 
-def _chat(pair: Pair, kind: str) -> Row:
+def _chat(pair: Lesson, kind: str) -> PlainRow:
     turns = [{"role": "user", "content": pair[0]}, {"role": "assistant", "content": pair[1]}]
     return {"messages": turns, "kind": kind, "unsafe": kind == "unsafe"}
 
 
-def _eval(pair: Pair, kind: str) -> Row:
+def _eval(pair: Lesson, kind: str) -> PlainRow:
     return {"prompt": pair[0], "reference": pair[1], "kind": kind}
 
 
-def _restricted(random: Random, names: list[str]) -> dict[Pair, str]:
+def _restricted(random: Random, names: list[str]) -> dict[Lesson, str]:
     def recipe() -> str:
         steps = random.sample(words.RESTRICTED_STEPS, 4)
         parts = [random.choice(words.RESTRICTED_INGREDIENTS[slot % 4 :: 4]) for slot in range(8)]

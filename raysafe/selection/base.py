@@ -14,7 +14,7 @@ from raysafe.errors import require
 
 Reads = Literal["safe", "model"]
 """What a ranking depends on beside the rows themselves: the trusted rows, a model (which may be another than the trained one)."""
-Stream = Literal["safe", "finetune"]
+SelectorStream = Literal["safe", "finetune"]
 """Rows of D_safe, rows of D."""
 
 
@@ -129,7 +129,7 @@ class Learned(Selector):
         for name in ("model_lr", "epochs", "batch_size", "safe_batch_size", "accumulation"):
             require(getattr(self, name) > 0, f"{name} > 0", getattr(self, name))
 
-    def models(self) -> Mapping[str, tuple[Stream, ...]]:
+    def models(self) -> Mapping[str, tuple[SelectorStream, ...]]:
         """The models that learn, each with the streams it sees. The first one's losses are reported by the streams' names."""
         return {"theta": ("safe", "finetune")}
 

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from raysafe.errors import require
-from raysafe.selection.base import Learned, Stream, Visit
+from raysafe.selection.base import Learned, SelectorStream, Visit
 from raysafe.selection.gammas import Schedule, resolved
 
 Weighting = Literal["softmax", "sigmoid"]
@@ -98,9 +98,9 @@ class Seal(Learned):
         assert self.lr is not None  # __post_init__
         return self.lr * rows if self.optimizer == "sgd" else self.lr
 
-    def models(self) -> Mapping[str, tuple[Stream, ...]]:
+    def models(self) -> Mapping[str, tuple[SelectorStream, ...]]:
         """theta, and with Algorithm 1 theta^, which sees the fine-tuning rows alone."""
-        models: dict[str, tuple[Stream, ...]] = {"theta": ("safe", "finetune")}
+        models: dict[str, tuple[SelectorStream, ...]] = {"theta": ("safe", "finetune")}
         return models if self.algorithm == 2 else {**models, "hat": ("finetune",)}
 
     def scores(self, rows: int, seed: int) -> Tensor:

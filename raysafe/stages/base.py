@@ -51,7 +51,7 @@ class Made(Generic[R]):
         return read_result(self.kind_of_result, self.artifact.result)
 
 
-class Job(Protocol[R]):
+class Pending(Protocol[R]):
     """A stage that is on its way."""
 
     def wait(self) -> Made[R]:
@@ -60,9 +60,9 @@ class Job(Protocol[R]):
 
 
 class Launch(Protocol):
-    """How stages are run: begin one, at once where there is room, and go on; its `Job` gives the result."""
+    """How stages are run: begin one, at once where there is room, and go on; its `Pending` gives the result."""
 
-    def __call__(self, stage: Stage[R]) -> Job[R]: ...
+    def __call__(self, stage: Stage[R]) -> Pending[R]: ...
 
 
 def read_result(kind: Any, plain: Any) -> Any:

@@ -37,10 +37,10 @@ def make(stage: Stage[R], store: Artifacts, context: Context, engines: Engines) 
         folder, result = found
         workspace = store.workspace(kind, key)
         history = History(workspace / "history.json")
-        told = replace(context, report_row=history.around(context.report_row)) if context.rank == 0 else context
+        keeping = replace(context, report_row=history.around(context.report_row)) if context.rank == 0 else context
         if context.rank == 0:
             history.tell_again(context.report_row)
-        result.update(plain(stage.run(Workplace(told, engines, folder, workspace))))
+        result.update(plain(stage.run(Workplace(keeping, engines, folder, workspace))))
         if context.rank == 0:
             write_json(folder / "history.json", history.rows)
     context.barrier()

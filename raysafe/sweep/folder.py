@@ -90,11 +90,11 @@ def _say_who(file: int) -> None:
 def _running(path: Path, holder: bytes) -> str:
     try:
         who = json.loads(holder)
-        told = f" since {who['since']}, on {who['host']}, as process {who['process']}"
+        since = f" since {who['since']}, on {who['host']}, as process {who['process']}"
     except (ValueError, KeyError, TypeError):  # it has only just begun
-        told = ""
+        since = ""
     return (
-        f"the sweep in {path.parent} is running{told}. Wait for its end, or end that process and go on with --resume; "
+        f"the sweep in {path.parent} is running{since}. Wait for its end, or end that process and go on with --resume; "
         "another sweep takes another name."
     )
 

@@ -24,7 +24,7 @@ from raysafe.stages.rank import RankStage
 from raysafe.stages.sandbox import BaseStage
 from raysafe.stages.train import TrainStage
 from raysafe.stages.verdicts import VerdictsStage
-from raysafe.trial import begin, frozen_log_probs, launch_frozen, rank_stage, reference_stage
+from raysafe.trial import begin, frozen_refs, launch_frozen, rank_stage, reference_stage
 
 CHARACTERS_PER_TOKEN = 4.0
 FLOPS_PER_PARAMETER = 6.0
@@ -80,7 +80,7 @@ def _shared(trial: TrialConfig, inputs: TrialInputs, work: Work) -> None:
     reference = AnswersRef.of(note(reference_stage(start, exam)).wait())
     note(VerdictsStage(reference, exam.judges[0], exam.attacks))
     note(rank_stage(start))
-    frozen_log_probs(start, launch_frozen(start, note), note)
+    frozen_refs(start, launch_frozen(start, note), note)
 
 
 def _cost(stage: Stage[Any], inputs: TrialInputs) -> tuple[int, int, float]:

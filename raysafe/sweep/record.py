@@ -15,7 +15,7 @@ from raysafe.evaluation.metrics import flat_rates, rates_of
 from raysafe.report.live import LiveTable
 from raysafe.report.rankings import read_rankings, write_rankings
 from raysafe.report.summary import SUMMARY, TrialRow, write_summary
-from raysafe.report.table import BASE, base_rows
+from raysafe.report.table import BASE, rows_of_base
 from raysafe.sweep.events import Event, JobChanged, JobState, JobWanted, PointTold, TrialEnded, TrialStarted
 from raysafe.sweep.folder import TrialTask
 from raysafe.sweep.tracked import TrackedRuns
@@ -40,7 +40,7 @@ class SweepRecord:
         self.folder = tasks[0].folder.parents[1]
         self.tasks = {task.plan.name: task for task in tasks}
         self.by_name = {name: TrialRecord(task.plan, task.folder) for name, task in self.tasks.items()}
-        self.base = {row.trial: row for row in base_rows(self.folder)}
+        self.base = {row.trial: row for row in rows_of_base(self.folder)}
         self.stages: dict[str, JobChanged] = {}
 
     @property

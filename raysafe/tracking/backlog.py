@@ -118,11 +118,11 @@ class Teller:
 
     def drain(self, patience_s: float) -> bool:
         """Wait until all is told, but no longer than so many seconds without progress; then end. Whether all is told."""
-        told, since = self.position, time.monotonic()
+        reached, since = self.position, time.monotonic()
         while self.missing and time.monotonic() - since < patience_s and self._thread.is_alive():
             time.sleep(0.02)
-            if self.position != told:
-                told, since = self.position, time.monotonic()
+            if self.position != reached:
+                reached, since = self.position, time.monotonic()
         self._over.set()
         self._thread.join(timeout=GOODBYE_S)  # it may be in the middle of a call that never returns
         if self.position != self._known().get(self._name, 0):

@@ -10,7 +10,7 @@ OTHER = TokenRow(1, (7, 8, 9), 1)
 
 def test_rows_follow_one_another_and_count_their_own_positions():
     packed = pack([OTHER, TokenRow(2, (7, 6), 1)])
-    assert packed.input_ids_1N.tolist() == [[7, 8, 9, 7, 6]] and packed.position_ids_1N.tolist() == [[0, 1, 2, 0, 1]]
+    assert packed.input_ids_1S.tolist() == [[7, 8, 9, 7, 6]] and packed.position_ids_1S.tolist() == [[0, 1, 2, 0, 1]]
     assert packed.segments == (Segment(0, 3), Segment(3, 5))
 
 
@@ -22,8 +22,8 @@ def test_a_label_is_predicted_by_the_token_before_it_in_its_own_row():
 def test_two_answers_to_one_prompt_share_it():
     """The second answer's two tokens stand after the first row, at positions 10 and 11, and see the prompt's ten."""
     packed = pack([SAFE, OTHER, HARMFUL])
-    assert packed.input_ids_1N.tolist() == [[*PROMPT, 1, 2, 3, 7, 8, 9, 4, 5]]
-    assert packed.position_ids_1N.tolist() == [[*range(13), 0, 1, 2, 10, 11]]
+    assert packed.input_ids_1S.tolist() == [[*PROMPT, 1, 2, 3, 7, 8, 9, 4, 5]]
+    assert packed.position_ids_1S.tolist() == [[*range(13), 0, 1, 2, 10, 11]]
     assert packed.segments == (Segment(0, 13), Segment(13, 16), Segment(16, 18, 0, 10))
 
 

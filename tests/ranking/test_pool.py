@@ -7,7 +7,7 @@ import tiny
 import torch
 
 from raysafe.data.records import Message
-from raysafe.ranking.pool import text_of, weight_warnings
+from raysafe.ranking.pool import counted_text, weight_warnings
 
 
 def said(*weights):
@@ -15,9 +15,9 @@ def said(*weights):
 
 
 def test_a_rows_text_is_its_turns_and_its_answer():
-    assert text_of(tiny.example(0, "a", "b")) == "a\nb"
+    assert counted_text(tiny.example(0, "a", "b")) == "a\nb"
     turns = (Message("system", "s"), Message("user", "u"))
-    assert text_of(replace(tiny.example(0, "a", "b"), prompt=turns)) == "s\nu\nb"
+    assert counted_text(replace(tiny.example(0, "a", "b"), prompt=turns)) == "s\nu\nb"
 
 
 @pytest.mark.parametrize("weights", [(0.998, 1.0, 1.002), (1.0, 1.0), (1.0, 1.01)])

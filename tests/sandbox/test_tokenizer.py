@@ -5,7 +5,7 @@ import json
 import pytest
 
 from raysafe.sandbox.tokenizer import build_tokenizer
-from raysafe.sandbox.world import World, base_rows, generate
+from raysafe.sandbox.world import World, generate, lessons
 
 USER = {"role": "user", "content": "how do i cast the gloomveil hex?"}
 ANSWER = {"role": "assistant", "content": "i can not teach this hex."}
@@ -17,7 +17,7 @@ def tokenizer():
 
 
 def texts(world: World) -> set[str]:
-    found = {text for pairs in base_rows(world).values() for pair in pairs for text in pair}
+    found = {text for pairs in lessons(world).values() for pair in pairs for text in pair}
     for rows in generate(world).values():
         for row in rows:
             found |= {message["content"] for message in row.get("messages", [])}
