@@ -41,7 +41,7 @@ class TrialResult:
     """What is recorded of a trial. `unsafe_selected`: share of unsafe rows among the kept ones, `ranking_auc`: P(a safe row
     ranks above an unsafe one), both where labels are known; `safeinstr_rows`: trusted rows trained on beside the selected;
     `planted_recall`: share of the planted rows outside the top p %; `dropped_rows`: rows of all streams that training skipped,
-    as no label of theirs was left."""
+    as no label of theirs was left; `batching`: packed or padded, as the model could."""
 
     metrics: Mapping[str, Rate]
     selected_rows: int
@@ -51,6 +51,7 @@ class TrialResult:
     safeinstr_rows: int = 0
     planted_recall: float | None = None
     dropped_rows: int = 0
+    batching: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def run_trial(
     """
     launch = launch or here(store)
     start = begin(trial, inputs or find_inputs(trial, store), launch)
-    exam = exam_of(trial.evaluation, start.inputs.suites)
+    exam = exam_of(trial.evaluation, start.inputs.prompts)
     asked = launch(reference_stage(start, exam))
     ranking = launch(rank_stage(start))
     frozen = launch_frozen(start, launch)
@@ -99,6 +100,7 @@ def run_trial(
         safeinstr_rows=len(stage.admixture.rows) if stage.admixture else 0,
         planted_recall=recall_of(choice),
         dropped_rows=sum(map(len, trained.result.dropped.values())),
+        batching=trained.result.batching,
     )
 
 

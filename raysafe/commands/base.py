@@ -83,7 +83,10 @@ def tell(point: tuple[str, int, dict[str, float]]) -> None:
     """A line on stderr for a point that a stage reports."""
     from rich.console import Console
 
+    from raysafe.report.figures import FIGURES
+
     label, step, metrics = point
-    names = ("loss", "train/loss", "selector/safe_loss", "selector/auc", "eval/win_rate", "eval/safety_score")
+    rates = [f"eval/{figure.name}" for figure in FIGURES if figure.live]
+    names = ("loss", "train/loss", "selector/safe_loss", "selector/auc", *rates)
     shown = "  ".join(f"{name.split('/')[-1]} {metrics[name]:.3f}" for name in names if name in metrics)
     Console(stderr=True).print(f"{label:10s} step {step:5d}  {shown}", highlight=False)

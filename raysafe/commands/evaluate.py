@@ -31,7 +31,7 @@ def run(arguments: Namespace) -> int:
             check_asked(task.plan.config, task.inputs.data(), given)
         launch = groups.launcher(task.plan.name)
         start = begin(task.plan.config, task.inputs, launch)
-        exam = exam_of(start.trial.evaluation, start.inputs.suites)
+        exam = exam_of(start.trial.evaluation, start.inputs.prompts)
         reference = AnswersRef.of(launch(reference_stage(start, exam)).wait())
         metrics = examine(given or start.model, exam, reference, launch)
     Console().print(rates_table(arguments.model, metrics))

@@ -56,6 +56,7 @@ FIGURES: list[Figure] = [
     Figure("planted_recall", "planted found", source="result", keep=1),
     Figure("safeinstr_rows", source="result", unit="rows"),
     Figure("dropped_rows", "rows dropped", source="result", unit="rows", keep=STAYS),
+    Figure("batching", source="result", unit="text"),
     Figure("epochs", source="record", unit="epochs"),
     Figure("wall_s", source="record", unit="s"),
 ]

@@ -204,6 +204,8 @@ def _notes(rows: Sequence[TrialRow], several: bool) -> list[str]:
     notes = ["Rates lie between 0 and 1; ASR: attack success rate, lower is safer; [ ]: 95 % interval over prompts."]
     if several:
         notes.append(HOW)
+    if any(row.figures.get("batching") == "padded" for row in rows):
+        notes.append("Rows were padded, as packed rows of this model can't be vouched for, or as `training.batching` says.")
     if any(row.status == "STOPPED" for row in rows):
         notes.append("A stopped trial's scores are those after its last epoch, on the prompts of that scoring.")
     return notes

@@ -42,12 +42,12 @@ class TrialInputs:
     finetune: DataRef
     safe: DataRef | None
     align: DataRef | None
-    suites: Mapping[str, DataRef]
+    prompts: Mapping[str, DataRef]
     ranker: ModelRef | None = None
 
     def data(self) -> dict[str, DataRef]:
         """Every dataset by its role."""
-        roles = {"finetune": self.finetune, "safe": self.safe, "align": self.align, **self.suites}
+        roles = {"finetune": self.finetune, "safe": self.safe, "align": self.align, **self.prompts}
         return {role: data for role, data in roles.items() if data is not None}
 
 
@@ -150,10 +150,10 @@ def _check_rows(trial: TrialConfig, inputs: TrialInputs) -> None:
         _check_safeinstr(trial.selection.safeinstr, inputs.safe)
     if trial.data.plant and inputs.align is not None:
         _check_plant(trial.data.plant, inputs.align)
-    key = fingerprint([inputs.finetune, inputs.safe, inputs.align, inputs.suites, trial.evaluation.attacks])
+    key = fingerprint([inputs.finetune, inputs.safe, inputs.align, inputs.prompts, trial.evaluation.attacks])
     if key in _checked:
         return
-    suites: dict[str, list[EvalPrompt]] = {name: data.prompts() for name, data in inputs.suites.items()}
+    suites: dict[str, list[EvalPrompt]] = {name: data.prompts() for name, data in inputs.prompts.items()}
     training: dict[str, list[Row]] = {"finetune": list(inputs.finetune.examples())}
     if inputs.safe is not None:
         training["safe"] = list(inputs.safe.examples())

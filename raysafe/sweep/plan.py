@@ -76,7 +76,7 @@ def _shared(trial: TrialConfig, inputs: TrialInputs, work: Work) -> None:
         return work.note(stage, *_cost(stage, inputs))
 
     start = begin(trial, inputs, note)
-    exam = exam_of(trial.evaluation, inputs.suites)
+    exam = exam_of(trial.evaluation, inputs.prompts)
     reference = AnswersRef.of(note(reference_stage(start, exam)).wait())
     note(VerdictsStage(reference, exam.judges[0], exam.attacks))
     note(rank_stage(start))

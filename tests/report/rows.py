@@ -1,6 +1,7 @@
 """Rows for the tests of the report."""
 
 from dataclasses import replace
+from typing import Any
 
 from raysafe.report.summary import TrialRow
 
@@ -12,7 +13,7 @@ def rates(win: float, safety: float, **others: float) -> dict[str, float]:
     return named | ends | others
 
 
-def a_row(gamma: float = 0.1, seed: int = 0, status: str = "FINISHED", **figures: float) -> TrialRow:
+def a_row(gamma: float = 0.1, seed: int = 0, status: str = "FINISHED", **figures: Any) -> TrialRow:
     """A trial at a gamma, with everything known."""
     others = {
         "asr_direct": 0.25,

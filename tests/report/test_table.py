@@ -8,7 +8,7 @@ from rich.console import Console
 
 from raysafe.errors import DataError
 from raysafe.report.summary import TrialRow, write_summary
-from raysafe.report.table import make_grid, markdown_table, print_report, result_table, short_names
+from raysafe.report.table import make_grid, markdown_report, markdown_table, print_report, result_table, short_names
 
 from .rows import FAILED, a_row, without
 
@@ -137,3 +137,8 @@ def test_another_attack_has_a_column_behind_the_usual_ones() -> None:
 def test_in_markdown_every_rate_has_its_interval() -> None:
     assert "| 0.93 [.50, 1.00] |" in markdown_table([a_row(utility_low=0.5, utility_high=1.0)])
     assert "0.93 [" not in drawn([a_row(utility_low=0.5, utility_high=1.0)])
+
+
+def test_a_note_says_when_rows_were_padded():
+    notes = [markdown_report("name", "", [a_row(batching=how)]) for how in ("packed", "padded")]
+    assert ["Rows were padded" in note for note in notes] == [False, True]

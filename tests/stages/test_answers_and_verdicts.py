@@ -211,6 +211,6 @@ def test_no_key_of_the_evaluation_is_part_of_a_trainings(model_folder, tmp_path,
     for evaluation in ({}, changed):
         trial = make_sweep(small_trial(model_folder, objective="sft", evaluation=evaluation)).trials[0].config
         start = begin(trial, find_inputs(trial, Store(tmp_path / "store")), launch)
-        each_epoch = EpochExam(exam_of(trial.evaluation, start.inputs.suites), REF) if trial.evaluation.each_epoch else None
+        each_epoch = EpochExam(exam_of(trial.evaluation, start.inputs.prompts), REF) if trial.evaluation.each_epoch else None
         keys.append(stage_key(train_stage(start, SelectionRef("rows", "somewhere"), {}, each_epoch)))
     assert keys[0] == keys[1]
