@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STORAGE ?= runs
 
-.PHONY: install sweep test quick lint format clean
+.PHONY: install sweep test test-ray test-rest quick lint format clean
 
 install: $(VENV)/installed
 
@@ -28,10 +28,18 @@ format: install
 	@$(BIN)/ruff check --fix raysafe tests benchmarks
 	@$(BIN)/ruff format raysafe tests benchmarks
 
-# everything, and then what compares numbers again under the other kernels that torch and its matrix library have
+# everything, on both cores; what compares numbers three times, under the kernels that torch and its matrix library have
 test: lint
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest
-	@$(MAKE) --no-print-directory -k -j2 -Otarget numeric-default numeric-avx2
+	@echo "four parts on two cores, 10 to 15 minutes; each prints when it has ended"
+	@$(MAKE) --no-print-directory -k -j2 -Otarget test-ray test-rest numeric-default numeric-avx2
+
+test-ray:
+	@echo "what starts Ray"
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m ray -p no:cacheprovider
+
+test-rest:
+	@echo "what does not start Ray"
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not ray" -p no:cacheprovider
 
 numeric-default: export ATEN_CPU_CAPABILITY := default
 numeric-default: export MKL_CBWR := COMPATIBLE

@@ -26,6 +26,8 @@ MARKS = {
     "benchmarks/test_step_ways.py": ("numeric",),
 }
 """Marks of a folder or file; `pyproject.toml` says what they mean. A test may carry others by itself."""
+SAME_KERNELS = ("training/test_letting_go.py", "training/test_resuming.py")
+"""Not numeric: they count bytes, or compare two runs under the same kernels to the bit."""
 RAYS_FILES = "ignore:unclosed:ResourceWarning"
 """Ray leaves the ends of its processes' pipes to be collected."""
 NEEDS = {
@@ -40,7 +42,8 @@ def pytest_collection_modifyitems(items):
         for prefix, names in MARKS.items():
             if place == prefix or place.startswith(prefix + "/"):
                 for name in names:
-                    item.add_marker(name)
+                    if name != "numeric" or place not in SAME_KERNELS:
+                        item.add_marker(name)
         if item.get_closest_marker("ray"):
             item.add_marker(pytest.mark.filterwarnings(RAYS_FILES))
         for name, (there, reason) in NEEDS.items():

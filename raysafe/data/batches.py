@@ -80,8 +80,20 @@ def lay_out(values_L: Tensor, mask_BT: Tensor) -> Tensor:
     return values_L.new_zeros(mask_BT.shape).masked_scatter(mask_BT.bool(), values_L)
 
 
+BLOCK = 8
+"""Matrix products on a CPU take their rows in blocks, and what is left over by another kernel, with other bits in those rows.
+With whole blocks a row's bits don't depend on its company (seen with all of MKL's kernels, its oldest included)."""
+LEAST_BLOCKS = 2
+"""Products of fewer rows take kernels of their own."""
+
+
+def whole_blocks(count: int) -> int:
+    """The next number of tokens or rows at which all is whole blocks."""
+    return BLOCK * max(LEAST_BLOCKS, -(-count // BLOCK))
+
+
 def pad_rows(rows: Sequence[TokenRow], pad_id: int, least: int = 1) -> tuple[Tensor, Tensor, Tensor]:
-    """input_ids_BP, attention_mask_BP and label_mask_BP of some rows, T at least `least`, as in `TokenBatch`."""
+    """input_ids_BP, attention_mask_BP and label_mask_BP of some rows, P at least `least`."""
     longest = max(least, *(len(row.input_ids) for row in rows))
     input_ids_BP = torch.full((len(rows), longest), pad_id, dtype=torch.int64)
     attention_mask_BP = torch.zeros((len(rows), longest), dtype=torch.int64)

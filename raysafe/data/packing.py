@@ -5,11 +5,13 @@ is there once, and the second row continues from it. S tokens of the line, L lab
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
+from raysafe.data.batches import whole_blocks
 from raysafe.data.tokens import TokenRow
 
 SHARED_MIN = 8
@@ -44,6 +46,17 @@ class Packed:
     segments: tuple[Segment, ...]
     sources_L: Tensor
     labels_L: Tensor
+
+
+def filled(packed: Packed) -> Packed:
+    """The line in whole blocks, filled up by a segment that predicts nothing and that nobody sees."""
+    tokens = packed.input_ids_1S.shape[1]
+    missing = whole_blocks(tokens) - tokens
+    if not missing:
+        return packed
+    ids_1S, positions_1S = (pad(line_1S, (0, missing)) for line_1S in (packed.input_ids_1S, packed.position_ids_1S))
+    segments = (*packed.segments, Segment(tokens, tokens + missing))
+    return replace(packed, input_ids_1S=ids_1S, position_ids_1S=positions_1S, segments=segments)
 
 
 def pack(rows: Sequence[TokenRow], device: torch.device | str = "cpu") -> Packed:

@@ -16,11 +16,10 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from raysafe.data.batches import whole_blocks
+
 CHUNK_LABELS = {"cpu": 128, "cuda": 1024}
 """Labels of one chunk: few enough for a CPU's caches, enough to fill a GPU."""
-
-LEAST_ROWS = 4
-"""A product of fewer rows takes another kernel on a CPU, with other bits: a row's values would depend on the labels beside it."""
 
 LossOf = Callable[[Tensor], Tensor]
 """Label log-probabilities, shape L, to a scalar loss."""
@@ -85,7 +84,7 @@ class CheckpointedHead(torch.nn.Module):
 
     def _chunk(self, hidden_CE: Tensor, labels_C: Tensor) -> Tensor:
         """To the bit what `_chunks` computes."""
-        logits_CV = self.head(_enough_rows(hidden_CE))[: len(labels_C)]
+        logits_CV = self.head(_in_blocks(hidden_CE))[: len(labels_C)]
         logits_CV = logits_CV.to(_compute_dtype(logits_CV))
         chosen_C1 = logits_CV.gather(1, labels_C[:, None])
         largest_C1 = logits_CV.detach().amax(dim=1, keepdim=True)
@@ -174,10 +173,10 @@ def _chunks(hidden_LE: Tensor, weight_VE: Tensor, labels_L: Tensor, softcap: flo
     """Chunk by chunk, all in one piece of memory: on a CPU fresh pages cost as much as the arithmetic on them."""
     size = chunk_size(hidden_LE)
     wide = _compute_dtype(hidden_LE)
-    room_CV = hidden_LE.new_empty(max(LEAST_ROWS, min(size, len(labels_L))), len(weight_VE))
+    room_CV = hidden_LE.new_empty(whole_blocks(min(size, len(labels_L))), len(weight_VE))
     for start in range(0, len(labels_L), size):
         part = slice(start, min(start + size, len(labels_L)))
-        hidden_CE, count = _enough_rows(hidden_LE[part]), part.stop - start
+        hidden_CE, count = _in_blocks(hidden_LE[part]), part.stop - start
         logits_CV = torch.mm(hidden_CE, weight_VE.T, out=room_CV[: len(hidden_CE)])[:count].to(wide)
         slope_CV = None
         if softcap is not None:
@@ -192,10 +191,10 @@ def _chunks(hidden_LE: Tensor, weight_VE: Tensor, labels_L: Tensor, softcap: flo
         yield _Chunk(part, labels_L[part], log_probs_C, exp_CV, sums_C1, slope_CV, hidden_LE.dtype)
 
 
-def _enough_rows(hidden_CE: Tensor) -> Tensor:
-    """At least `LEAST_ROWS` rows, filled up with zeros."""
-    missing = LEAST_ROWS - len(hidden_CE)
-    return torch.nn.functional.pad(hidden_CE, (0, 0, 0, missing)) if missing > 0 else hidden_CE
+def _in_blocks(hidden_CE: Tensor) -> Tensor:
+    """Rows in whole blocks, filled up with zeros."""
+    missing = whole_blocks(len(hidden_CE)) - len(hidden_CE)
+    return torch.nn.functional.pad(hidden_CE, (0, 0, 0, missing)) if missing else hidden_CE
 
 
 def _add_product(total_VE: Tensor, push_CV: Tensor, hidden_CE: Tensor, first: bool) -> None:

@@ -6,11 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from raysafe.data.batches import pad_rows
+from raysafe.data.batches import pad_rows, whole_blocks
 from raysafe.data.tokens import TokenRow
-
-LEAST_LENGTH = 16
-"""Rows are padded to at least so many tokens: products of fewer take other kernels on a CPU, with other bits."""
 
 
 def padded_label_log_probs(model: Any, rows: Sequence[TokenRow], device: torch.device | str = "cpu") -> Tensor:
@@ -19,7 +16,8 @@ def padded_label_log_probs(model: Any, rows: Sequence[TokenRow], device: torch.d
     The rows are padded on the right. The softmax runs over label positions only, in float32 whatever the model's dtype, or in
     float64 for a float64 model.
     """
-    input_ids_BP, attention_mask_BP, label_mask_BP = (tensor.to(device) for tensor in pad_rows(rows, 0, LEAST_LENGTH))
+    length = whole_blocks(max(len(row.input_ids) for row in rows))
+    input_ids_BP, attention_mask_BP, label_mask_BP = (tensor.to(device) for tensor in pad_rows(rows, 0, length))
     logits_BPV = model(input_ids=input_ids_BP, attention_mask=attention_mask_BP, use_cache=False).logits
     is_label_BP = label_mask_BP.bool()
     logits_LV = logits_BPV[:, :-1][is_label_BP[:, 1:]]

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from raysafe.config.sections import Batching
-from raysafe.data.packing import Packed, pack
+from raysafe.data.packing import Packed, filled, pack
 from raysafe.data.tokens import TokenRow
 from raysafe.errors import StageError
 from raysafe.models import attention, probe
@@ -86,13 +86,10 @@ class Policy(torch.nn.Module):
 
 
 def _hidden(causal: Any, packed: Packed) -> Tensor:
-    """Hidden states that predict a label, shape LD."""
-    hidden_SE = (
-        causal.get_decoder()(
-            input_ids=packed.input_ids_1S, position_ids=packed.position_ids_1S, use_cache=False, segments=packed.segments
-        )
-    ).last_hidden_state[0]
-    return hidden_SE[packed.sources_L]
+    """Hidden states that predict a label, shape LE."""
+    line, decoder = filled(packed), causal.get_decoder()
+    outputs = decoder(input_ids=line.input_ids_1S, position_ids=line.position_ids_1S, use_cache=False, segments=line.segments)
+    return outputs.last_hidden_state[0, packed.sources_L]
 
 
 @cache

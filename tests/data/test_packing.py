@@ -1,6 +1,10 @@
 """Rows in one line: who stands where, who sees what, and what predicts each label."""
 
-from raysafe.data.packing import Segment, pack
+import pytest
+import torch
+
+from raysafe.data.batches import whole_blocks
+from raysafe.data.packing import Segment, filled, pack
 from raysafe.data.tokens import TokenRow
 
 PROMPT = tuple(range(100, 110))
@@ -42,3 +46,16 @@ def test_short_prompts_and_other_prompts_are_not_shared():
 def test_a_third_answer_shares_with_the_first():
     packed = pack([SAFE, HARMFUL, SAFE])
     assert packed.segments[2] == Segment(15, 18, 0, 10) and packed.sources_L.tolist()[-3:] == [9, 15, 16]
+
+
+def test_a_line_is_filled_up_to_whole_blocks_by_a_segment_that_nobody_sees():
+    packed = pack([TokenRow(0, tuple(range(2, 23)), 3)])
+    line = filled(packed)
+    assert line.input_ids_1S.shape == line.position_ids_1S.shape == (1, 24) and line.segments[-1] == Segment(21, 24)
+    assert torch.equal(line.input_ids_1S[:, :21], packed.input_ids_1S) and line.segments[:-1] == packed.segments
+    assert torch.equal(line.labels_L, packed.labels_L) and filled(line) is line
+
+
+@pytest.mark.parametrize(("count", "blocks"), [(0, 16), (1, 16), (16, 16), (17, 24), (128, 128)])
+def test_whole_blocks_are_eights_and_at_least_two(count, blocks):
+    assert whole_blocks(count) == blocks
