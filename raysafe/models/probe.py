@@ -77,11 +77,7 @@ def _small(settings: dict[str, Any], layers: int) -> dict[str, Any]:
             small[name] = _small(value, layers)
         elif isinstance(value, list) and len(value) == count:
             small[name] = value[:layers]
-        elif (
-            type(value) is int
-            and ("window" in name or name in ("attention_chunk_size", "local_attention"))
-            and "layer" not in name
-        ):
+        elif type(value) is int and _is_window(name):
             small[name] = min(value, WINDOW)
         else:
             small[name] = value
@@ -91,6 +87,7 @@ def _small(settings: dict[str, Any], layers: int) -> dict[str, Any]:
 
 
 def _is_window(name: str) -> bool:
+    """Whether a setting says how far attention looks, and not which layers do."""
     return ("window" in name and "layer" not in name) or name in ("attention_chunk_size", "local_attention")
 
 
