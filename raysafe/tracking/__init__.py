@@ -1,22 +1,41 @@
-"""What is recorded of a sweep: a protocol of five methods, a backlog before it, MLflow behind it, a twin in memory."""
+"""What is recorded of a sweep: a small protocol, a backlog before it, MLflow behind it, a twin in memory."""
 
 from raysafe.tracking.backlog import Backlog, Teller
-from raysafe.tracking.base import DatasetSpec, EndStatus, Refused, RunKind, RunSpec, Tracker
+from raysafe.tracking.base import (
+    TABLES,
+    Chart,
+    Column,
+    DatasetSpec,
+    EndStatus,
+    ModelSpec,
+    Refused,
+    RunKind,
+    RunSpec,
+    Tracker,
+    View,
+)
+from raysafe.tracking.comparison import views_of
 from raysafe.tracking.memory import MemoryTracker
 from raysafe.tracking.mlflow import MlflowTracker, store_uri
 from raysafe.tracking.ui import serve
 
 __all__ = [
+    "TABLES",
     "Backlog",
+    "Chart",
+    "Column",
     "DatasetSpec",
     "EndStatus",
     "MemoryTracker",
     "MlflowTracker",
+    "ModelSpec",
     "Refused",
     "RunKind",
     "RunSpec",
     "Teller",
     "Tracker",
+    "View",
     "serve",
     "store_uri",
+    "views_of",
 ]

@@ -14,7 +14,7 @@ from typing import Any
 
 from raysafe.artifacts import fingerprint, write_json
 from raysafe.errors import InputError
-from raysafe.tracking.base import DatasetSpec, EndStatus, Refused, RunSpec, Tracker
+from raysafe.tracking.base import DatasetSpec, EndStatus, ModelSpec, Refused, RunSpec, Tracker, View, safe_tags
 
 BACKLOG = "tracking.jsonl"
 PATIENCE_S = 60.0
@@ -45,11 +45,20 @@ class Backlog:
     def log(self, run_id: str, step: int, metrics: Mapping[str, float], time_ms: int | None = None) -> None:
         self._add("log", run_id, time_ms, step=step, metrics={name: float(value) for name, value in metrics.items()})
 
+    def note(self, run_id: str, tags: Mapping[str, str]) -> None:
+        self._add("note", run_id, None, tags=safe_tags(tags))
+
     def artifact(self, run_id: str, path: Path, folder: str = "") -> None:
         self._add("artifact", run_id, None, path=str(path.absolute()), folder=folder)
 
     def dataset(self, run_id: str, dataset: DatasetSpec) -> None:
         self._add("dataset", run_id, None, spec=asdict(dataset))
+
+    def model(self, run_id: str, model: ModelSpec) -> None:
+        self._add("model", run_id, None, spec=asdict(model))
+
+    def view(self, view: View, time_ms: int | None = None) -> None:
+        self._add("view", "", time_ms, spec=asdict(view))
 
     def end(self, run_id: str, status: EndStatus, error: str = "", time_ms: int | None = None) -> None:
         self._add("end", run_id, time_ms, status=status, error=error)
@@ -153,17 +162,25 @@ class Teller:
                     self._mark()
 
     def _tell(self, tracker: Tracker, entry: Mapping[str, Any]) -> None:
-        do, time_ms = entry["do"], entry["time_ms"]
-        if do == "start":
+        if entry["do"] == "start":
             self._start(tracker, entry)
-            return
-        run = self._ids.get(entry["run"]) or self._again(tracker, entry["run"])
+        elif entry["do"] == "view":
+            tracker.view(View.of(entry["spec"]), entry["time_ms"])
+        else:
+            self._tell_of(tracker, self._ids.get(entry["run"]) or self._again(tracker, entry["run"]), entry)
+
+    def _tell_of(self, tracker: Tracker, run: str, entry: Mapping[str, Any]) -> None:
+        do, time_ms = entry["do"], entry["time_ms"]
         if do == "log":
             tracker.log(run, entry["step"], entry["metrics"], time_ms)
+        elif do == "note":
+            tracker.note(run, entry["tags"])
         elif do == "artifact" and Path(entry["path"]).exists():
             tracker.artifact(run, Path(entry["path"]), entry["folder"])
         elif do == "dataset":
             tracker.dataset(run, DatasetSpec(**entry["spec"]))
+        elif do == "model":
+            tracker.model(run, ModelSpec(**entry["spec"]))
         elif do == "end":
             tracker.end(run, entry["status"], entry["error"], time_ms)
 
@@ -175,15 +192,15 @@ class Teller:
         return self._ids[entry["run"]]
 
     def _again(self, tracker: Tracker, run: str) -> str:
-        """A run that an earlier process has told of: it is started again, and ended again if it had ended."""
+        """A run that an earlier process has told of: it is started again, and noted and ended as it was since its last start."""
         past = [entry for entry in self.backlog.entries[: self.position] if entry["run"] == run]
-        past = [entry for entry in past if entry["do"] in ("start", "end")]
-        starts = [entry for entry in past if entry["do"] == "start"]
+        starts = [place for place, entry in enumerate(past) if entry["do"] == "start"]
         if not starts:
             raise Refused(f"{run} was never started")
-        id = self._start(tracker, starts[-1])
-        if past[-1]["do"] == "end":
-            self._tell(tracker, past[-1])
+        id = self._start(tracker, past[starts[-1]])
+        for entry in past[starts[-1] :]:
+            if entry["do"] in ("note", "end"):
+                self._tell(tracker, entry)
         return id
 
     def _known(self) -> dict[str, int]:

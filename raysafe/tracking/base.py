@@ -1,4 +1,4 @@
-"""The seam between a sweep and whatever keeps its record: five methods, and the rules that every tracker shares."""
+"""The seam between a sweep and whatever keeps its record: one protocol, and the rules that every tracker shares."""
 
 import json
 import math
@@ -13,6 +13,11 @@ from raysafe.errors import RaysafeError, require
 RunKind = Literal["sweep", "trial", "stage"]
 EndStatus = Literal["FINISHED", "STOPPED", "FAILED", "INTERRUPTED"]
 """STOPPED: ended early by the scheduler. INTERRUPTED: to be gone on with."""
+ChartKind = Literal["parallel", "scatter", "contour", "lines", "bars"]
+TABLES = "tables"
+"""The folder of artifacts that a tracker's pages show as tables: JSON files `{"columns": [...], "data": [[...], ...]}`."""
+DESCRIPTION = "description"
+"""The tag that people read as a run's description."""
 MAX_TEXT = 6000
 """Characters of a parameter or tag that are kept; MLflow would cut a parameter there without a word."""
 _USER_INFO = re.compile(r"\b(https?://)[^/@\s]+@|\b(\w+://)[^/@\s:]*:[^/@\s]*@")
@@ -44,7 +49,7 @@ class RunSpec:
         found_by = {"raysafe.kind": self.kind, "raysafe.key": self.key}
         if self.stage is not None:
             found_by["raysafe.stage"] = self.stage
-        return {safe_name(name): short_text(value) for name, value in self.tags.items()} | found_by
+        return safe_tags(self.tags) | found_by
 
     def all_params(self) -> dict[str, str]:
         """The parameters as texts."""
@@ -62,6 +67,73 @@ class DatasetSpec:
     """Of its rows, at most 36 characters."""
     context: str
     """Its role: `finetune`, `safe`, `align`, `harmful`, ..."""
+    rows: int | None = None
+
+
+@dataclass(frozen=True)
+class Column:
+    """What runs are compared by: a parameter, or the last value of a metric."""
+
+    kind: Literal["param", "metric"]
+    name: str
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A picture of many runs. Axes: of `parallel` any number, left to right; of `scatter` x, y; of `contour` x, y, z;
+    of `lines` and `bars` one metric, over steps and over runs."""
+
+    kind: ChartKind
+    title: str
+    axes: tuple[Column, ...]
+
+    def __post_init__(self) -> None:
+        least = {"scatter": 2, "contour": 3}.get(self.kind, 1)
+        require(len(self.axes) >= least, f"{self.kind} has {least} axes or more", len(self.axes))
+
+
+@dataclass(frozen=True)
+class View:
+    """A comparison of an experiment's runs that people open by a link: columns of the table, and charts."""
+
+    key: str
+    """Of the link: letters, digits and -."""
+    name: str
+    """What people read."""
+    kind: RunKind
+    columns: tuple[Column, ...]
+    charts: tuple[Chart, ...]
+    order: Column | None = None
+    """Runs come by this, the highest first; the newest first if left out."""
+    stage: str | None = None
+    """Of runs of kind stage, those of this one only."""
+
+    def __post_init__(self) -> None:
+        require(re.fullmatch(r"[A-Za-z0-9-]+", self.key) is not None, "key has only letters, digits and -", self.key)
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> "View":
+        """From what `dataclasses.asdict` makes of a view, also by way of JSON."""
+        columns = tuple(Column(**column) for column in plain["columns"])
+        charts = tuple(Chart(**chart | {"axes": tuple(Column(**axis) for axis in chart["axes"])}) for chart in plain["charts"])
+        order = Column(**plain["order"]) if plain["order"] else None
+        return cls(**{**plain, "columns": columns, "charts": charts, "order": order})
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A checkpoint that a run has made. It stays where it is."""
+
+    name: str
+    """What people read."""
+    path: str
+    """Where it lies."""
+    register_as: str = ""
+    """The registered model that it becomes a version of, if any."""
+
+    def __post_init__(self) -> None:
+        fits = re.fullmatch(r"[\w. -]*", self.register_as) is not None
+        require(fits, "register_as has only letters, digits, spaces and _.-", self.register_as)
 
 
 class Refused(RaysafeError):
@@ -84,11 +156,20 @@ class Tracker(Protocol):
         A value that is not finite is left out of the curve and named in the tag `raysafe.not_finite`.
         """
 
+    def note(self, run_id: str, tags: Mapping[str, str]) -> None:
+        """Set tags of a run, which may have ended; `description` is what people read about it."""
+
     def artifact(self, run_id: str, path: Path, folder: str = "") -> None:
-        """Keep a copy of a file, or of a folder's files, under `folder` of the run."""
+        """Keep a copy of a file, or of a folder's files, under `folder` of the run; a file in TABLES is shown as a table."""
 
     def dataset(self, run_id: str, dataset: DatasetSpec) -> None:
         """Note that the run reads a dataset."""
+
+    def model(self, run_id: str, model: ModelSpec) -> None:
+        """Make known a checkpoint of the run, which is not copied; also as a version of a registered model where it says so."""
+
+    def view(self, view: View, time_ms: int | None = None) -> None:
+        """Keep a comparison; one of the same key gives way to it."""
 
     def end(self, run_id: str, status: EndStatus, error: str = "", time_ms: int | None = None) -> None:
         """End a run: tag `raysafe.status`, and `raysafe.error` where there is one."""
@@ -111,6 +192,11 @@ def without_password(text: str) -> str:
 def safe_name(name: str) -> str:
     """The name with `_` for what MLflow takes in no name."""
     return re.sub(r"[^\w. /:-]", "_", name, flags=re.ASCII)[:250]
+
+
+def safe_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """Tags with names and values that every tracker takes."""
+    return {safe_name(name): short_text(value) for name, value in tags.items()}
 
 
 def split_finite(metrics: Mapping[str, float]) -> tuple[dict[str, float], list[str]]:

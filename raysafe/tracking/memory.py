@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from raysafe.tracking.base import DatasetSpec, EndStatus, RunSpec, changed_tags, split_finite
+from raysafe.tracking.base import DatasetSpec, EndStatus, ModelSpec, RunSpec, View, changed_tags, safe_tags, split_finite
 
 
 @dataclass
@@ -19,13 +19,15 @@ class MemoryRun:
     """(name, step, value) in the order in which they came."""
     artifacts: list[str] = field(default_factory=list)
     datasets: list[DatasetSpec] = field(default_factory=list)
+    models: list[ModelSpec] = field(default_factory=list)
 
 
 class MemoryTracker:
-    """A Tracker whose record is `runs`, by run id."""
+    """A Tracker whose record is `runs`, by run id, and `views`, by key."""
 
     def __init__(self) -> None:
         self.runs: dict[str, MemoryRun] = {}
+        self.views: dict[str, View] = {}
 
     def start(self, run: RunSpec, time_ms: int | None = None) -> str:
         run_id = f"{run.kind}:{run.key}"
@@ -43,6 +45,9 @@ class MemoryTracker:
         if others:
             record.tags["raysafe.not_finite"] = f"step {step}: {', '.join(others)}"
 
+    def note(self, run_id: str, tags: Mapping[str, str]) -> None:
+        self.runs[run_id].tags |= safe_tags(tags)
+
     def artifact(self, run_id: str, path: Path, folder: str = "") -> None:
         files = [path] if path.is_file() else sorted(item for item in path.rglob("*") if item.is_file())
         base = path.parent if path.is_file() else path
@@ -51,6 +56,13 @@ class MemoryTracker:
     def dataset(self, run_id: str, dataset: DatasetSpec) -> None:
         if dataset not in self.runs[run_id].datasets:
             self.runs[run_id].datasets.append(dataset)
+
+    def model(self, run_id: str, model: ModelSpec) -> None:
+        if model not in self.runs[run_id].models:
+            self.runs[run_id].models.append(model)
+
+    def view(self, view: View, time_ms: int | None = None) -> None:
+        self.views[view.key] = view
 
     def end(self, run_id: str, status: EndStatus, error: str = "", time_ms: int | None = None) -> None:
         record = self.runs[run_id]

@@ -6,6 +6,7 @@ MLflow's and its database's exceptions end here: callers see RaysafeError with a
 import json
 import logging
 import os
+import re
 import sqlite3
 import time
 import warnings
@@ -22,15 +23,21 @@ from filelock import FileLock
 
 from raysafe.errors import InputError, RaysafeError
 from raysafe.tracking.base import (
+    DESCRIPTION,
+    TABLES,
     DatasetSpec,
     EndStatus,
+    ModelSpec,
     Refused,
     RunSpec,
+    View,
     changed_tags,
+    safe_tags,
     short_text,
     split_finite,
     without_password,
 )
+from raysafe.tracking.views import view_tag
 
 _STATUS: dict[EndStatus, str] = {"FINISHED": "FINISHED", "STOPPED": "FINISHED", "FAILED": "FAILED", "INTERRUPTED": "KILLED"}
 _BATCH = 100
@@ -38,6 +45,7 @@ _BATCH = 100
 _REFUSALS = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST"}
 """MLflow's answers that will be the same the next time."""
 SCHEMES = {"sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks"}
+_SHOWN = "mlflow.loggedArtifacts"
 _Point = tuple[str, int]
 
 
@@ -101,7 +109,8 @@ class MlflowTracker:
             if run.parent:
                 tags["mlflow.parentRunId"] = run.parent
             if "raysafe.question" in tags:
-                tags["mlflow.note.content"] = tags["raysafe.question"]  # what MLflow's page shows as the description
+                tags.setdefault(DESCRIPTION, tags["raysafe.question"])
+            tags = _with_mlflows_names(tags)
             run_id = self._reopened(found, run.name, tags) if found else self._created(run.name, tags, time_ms)
             self._log_params(run_id, {name: value for name, value in params.items() if name not in old})
             return run_id
@@ -120,18 +129,36 @@ class MlflowTracker:
             if others:
                 self._client.set_tag(run_id, "raysafe.not_finite", f"step {step}: {', '.join(others)}")
 
+    def note(self, run_id: str, tags: Mapping[str, str]) -> None:
+        with self._border("keep a run's tags"):
+            self._set_tags(run_id, _with_mlflows_names(safe_tags(tags)))
+
     def artifact(self, run_id: str, path: Path, folder: str = "") -> None:
         keep = self._client.log_artifacts if path.is_dir() else self._client.log_artifact
         with self._border(f"keep {path}"):
             keep(run_id, str(path), folder or None)
+            if folder == TABLES:
+                self._show_table(run_id, f"{folder}/{path.name}")
 
     def dataset(self, run_id: str, dataset: DatasetSpec) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         source = json.dumps({"uri": without_password(dataset.path)})
-        entity = Dataset(dataset.name, dataset.fingerprint, "local", source)
+        profile = None if dataset.rows is None else json.dumps({"num_rows": dataset.rows})
+        entity = Dataset(dataset.name, dataset.fingerprint, "local", source, profile=profile)
         with self._border(f"note dataset {dataset.name}"):
             self._client.log_inputs(run_id, [DatasetInput(entity, [InputTag("mlflow.data.context", dataset.context)])])
+
+    def model(self, run_id: str, model: ModelSpec) -> None:
+        with self._border(f"note the model {model.name}"):
+            known = self._model(run_id, model)
+            if model.register_as:
+                self._register(run_id, model.register_as, known)
+
+    def view(self, view: View, time_ms: int | None = None) -> None:
+        name, text = view_tag(view, int(time.time() * 1000) if time_ms is None else time_ms)
+        with self._border(f"keep the view {view.name}"):
+            self._client.set_experiment_tag(self._experiment_id, name, text)
 
     def end(self, run_id: str, status: EndStatus, error: str = "", time_ms: int | None = None) -> None:
         with self._border(f"end a run as {status}"):
@@ -184,15 +211,18 @@ class MlflowTracker:
         return self._client.create_run(self._experiment_id, time_ms, tags, name).info.run_id
 
     def _reopened(self, found: Any, name: str, tags: Mapping[str, str]) -> str:
-        from mlflow.entities import RunTag
-
         run_id = found.info.run_id
         self._client.update_run(run_id, status="RUNNING", name=name)
         self._told.pop(run_id, None)
         self._resumed |= {(run_id, metric) for metric in found.data.metrics}
+        self._set_tags(run_id, tags)
+        return run_id
+
+    def _set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
+        from mlflow.entities import RunTag
+
         for chunk in _chunks(tags):
             self._client.log_batch(run_id, tags=[RunTag(tag, value) for tag, value in chunk])
-        return run_id
 
     def _log_params(self, run_id: str, params: Mapping[str, str]) -> None:
         from mlflow.entities import Param
@@ -200,12 +230,48 @@ class MlflowTracker:
         for chunk in _chunks(params):
             self._client.log_batch(run_id, params=[Param(name, value) for name, value in chunk])
 
+    def _show_table(self, run_id: str, path: str) -> None:
+        """Name a file in the tag by which MLflow's page knows tables, once."""
+        shown = json.loads(self._client.get_run(run_id).data.tags.get(_SHOWN, "[]"))
+        table = {"path": path, "type": "table"}
+        if table not in shown:
+            self._client.set_tag(run_id, _SHOWN, json.dumps([*shown, table]))
+
+    def _model(self, run_id: str, model: ModelSpec) -> Any:
+        """The model of a run and name, made as `create_external_model` does, which makes another each time."""
+        from mlflow.entities import LoggedModelOutput
+
+        name = re.sub(r"[/:.%\"']", "_", model.name)
+        query = f"name = '{name}' AND source_run_id = '{run_id}'"
+        found = list(self._client.search_logged_models([self._experiment_id], query))
+        tags = {"mlflow.model.isExternal": "true", "raysafe.path": without_password(model.path)}
+        made = (
+            found[0] if found else self._client.create_logged_model(self._experiment_id, name, run_id, tags, None, "checkpoint")
+        )
+        outputs = self._client.get_run(run_id).outputs
+        if made.model_id not in {output.model_id for output in (outputs.model_outputs if outputs else [])}:
+            self._client.log_outputs(run_id, [LoggedModelOutput(made.model_id, 0)])
+        return self._client.finalize_logged_model(made.model_id, "READY")
+
+    def _register(self, run_id: str, name: str, model: Any) -> None:
+        """Make the model a version of a registered one, unless its run has made one already."""
+        if not list(self._client.search_registered_models(f"name = '{name}'")):
+            self._client.create_registered_model(name)
+        if not list(self._client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")):
+            self._client.create_model_version(
+                name, model.artifact_location, run_id, {"raysafe.path": model.tags["raysafe.path"]}, model_id=model.model_id
+            )
+
     def _recall(self, run_id: str, names: Mapping[str, float]) -> None:
         """Read what a resumed run already holds of these metrics: MLflow would keep a row told again a second time."""
         for name in names:
             if (run_id, name) in self._resumed:
                 self._resumed.discard((run_id, name))
                 self._told[run_id] |= {(name, old.step) for old in self._client.get_metric_history(run_id, name)}
+
+
+def _with_mlflows_names(tags: Mapping[str, str]) -> dict[str, str]:
+    return {"mlflow.note.content" if name == DESCRIPTION else name: value for name, value in tags.items()}
 
 
 def _chunks(pairs: Mapping[str, str]) -> Iterator[list[tuple[str, str]]]:

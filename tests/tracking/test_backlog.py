@@ -7,11 +7,25 @@ from typing import Any
 
 import pytest
 
-from raysafe.tracking import Backlog, DatasetSpec, MemoryTracker, Refused, RunSpec, Teller, Tracker
+from raysafe.tracking import (
+    Backlog,
+    Chart,
+    Column,
+    DatasetSpec,
+    MemoryTracker,
+    ModelSpec,
+    Refused,
+    RunSpec,
+    Teller,
+    Tracker,
+    View,
+)
 from raysafe.tracking.backlog import BACKLOG
 
+LOSS = Column("metric", "train/loss")
 SWEEP = RunSpec("sweep", "s", "s", params={"trials": 2})
 PAUSE = 0.01
+CALLS = ("start", "log", "note", "artifact", "dataset", "model", "view", "end")
 
 
 def tell(tracker: Tracker, rows: int = 3) -> None:
@@ -21,6 +35,9 @@ def tell(tracker: Tracker, rows: int = 3) -> None:
     tracker.dataset(trial, DatasetSpec("rows", "rows.jsonl", "0123abcd", "finetune"))
     for step in range(rows):
         tracker.log(trial, step, {"train/loss": 1.0 / (step + 1), "epoch": step}, 3)
+    tracker.model(trial, ModelSpec("a", "/store/a", "best"))
+    tracker.view(View("main", "Main", "trial", (LOSS,), (Chart("lines", "Loss", (LOSS,)),)), 4)
+    tracker.note(trial, {"description": "it ended"})
     tracker.end(trial, "FINISHED", time_ms=9)
     tracker.end(sweep, "FINISHED", time_ms=9)
 
@@ -34,7 +51,7 @@ class Moody(MemoryTracker):
 
     def __getattribute__(self, name: str) -> Any:
         found = super().__getattribute__(name)
-        return self._moody(found) if name in ("start", "log", "artifact", "dataset", "end") else found
+        return self._moody(found) if name in CALLS else found
 
     def _moody(self, method: Any) -> Any:
         def called(*arguments: Any, **options: Any) -> Any:
@@ -57,7 +74,8 @@ def teller(backlog: Backlog, tracker: Any, name: str = "t") -> Teller:
 
 
 def same_record(one: MemoryTracker, other: MemoryTracker) -> bool:
-    return {id: vars(run) for id, run in one.runs.items()} == {id: vars(run) for id, run in other.runs.items()}
+    runs = [{id: vars(run) for id, run in tracker.runs.items()} for tracker in (one, other)]
+    return runs[0] == runs[1] and one.views == other.views
 
 
 @pytest.fixture
@@ -117,7 +135,7 @@ def test_an_absent_tracker_is_given_up_at_the_end_and_told_by_the_next_process(t
     backlog = Backlog(tmp_path)
     telling = teller(backlog, absent)
     tell(backlog)
-    assert not telling.drain(0.1) and telling.missing == 8 and "refused" in str(telling.problem)
+    assert not telling.drain(0.1) and telling.missing == 11 and "refused" in str(telling.problem)
     tracker = MemoryTracker()
     assert teller(Backlog(tmp_path), tracker).drain(20.0) and same_text(tracker, expected)
 
@@ -156,6 +174,16 @@ def test_what_comes_after_the_end_of_a_run_leaves_it_ended(tmp_path: Path) -> No
     assert teller(later, tracker).drain(20.0)
     run = tracker.runs["trial:000-a"]
     assert run.status == "FINISHED" and run.artifacts == [BACKLOG]
+
+
+def test_what_was_noted_of_a_run_outlives_a_restart(tmp_path: Path) -> None:
+    tracker = MemoryTracker()
+    tell(backlog := Backlog(tmp_path))
+    assert teller(backlog, tracker).drain(20.0)
+    (later := Backlog(tmp_path)).artifact("trial:000-a", tmp_path / BACKLOG)
+    tracker.runs["trial:000-a"].tags["description"] = "as it was told at the start"
+    assert teller(later, tracker).drain(20.0)
+    assert tracker.runs["trial:000-a"].tags["description"] == "it ended"
 
 
 def test_what_is_refused_for_good_is_named_and_the_rest_goes_on(tmp_path: Path) -> None:

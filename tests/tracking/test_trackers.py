@@ -1,48 +1,91 @@
 """The contract: what holds for every tracker, read back through one small view."""
 
+import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from raysafe.tracking import Backlog, DatasetSpec, MemoryTracker, MlflowTracker, RunSpec, Teller, Tracker
+from raysafe.tracking import (
+    TABLES,
+    Backlog,
+    Chart,
+    Column,
+    DatasetSpec,
+    MemoryTracker,
+    MlflowTracker,
+    ModelSpec,
+    RunSpec,
+    Teller,
+    Tracker,
+    View,
+)
 
 TRIAL = RunSpec("trial", "000-a", "gamma 0.1", params={"selector.gamma": 0.1, "model.lora": None, "data.finetune": "sandbox"})
+GAMMA = Column("param", "gamma")
+VIEW = View("best", "Best", "trial", (GAMMA,), (Chart("parallel", "γ", (GAMMA,)),), GAMMA)
 
 
 @dataclass(frozen=True)
-class View:
-    """What a run holds. `metrics`: sorted (name, step, value)."""
+class Seen:
+    """What a run holds. `metrics`: sorted (name, step, value). `tables`: paths of what is shown as a table."""
 
     params: dict[str, str]
     tags: dict[str, str]
     metrics: list[tuple[str, int, float]]
     artifacts: list[str]
-    datasets: list[tuple[str, str, str]]
+    tables: list[str]
+    datasets: list[tuple[str, str, str, int | None]]
+    models: list[tuple[str, str, str]]
 
 
 @dataclass(frozen=True)
 class Case:
+    """A tracker, how a run is seen in it, and how a view's name by its key."""
+
     tracker: Tracker
-    view: Callable[[str], View]
+    view: Callable[[str], Seen]
+    name_of_view: Callable[[str], str]
 
 
-def memory_view(tracker: MemoryTracker, run_id: str) -> View:
+def memory_view(tracker: MemoryTracker, run_id: str) -> Seen:
     run = tracker.runs[run_id]
-    datasets = [(item.name, item.fingerprint, item.context) for item in run.datasets]
-    return View(run.params, run.tags, sorted(run.metrics), sorted(run.artifacts), datasets)
+    datasets = [(item.name, item.fingerprint, item.context, item.rows) for item in run.datasets]
+    tables = sorted({path for path in run.artifacts if path.startswith(f"{TABLES}/")})
+    models = [(model.name, model.path, model.register_as) for model in run.models]
+    return Seen(run.params, run.tags, sorted(run.metrics), sorted(set(run.artifacts)), tables, datasets, models)
 
 
-def mlflow_view(client: Any, run_id: str) -> View:
+def mlflow_view(client: Any, run_id: str) -> Seen:
     run = client.get_run(run_id)
     histories = [client.get_metric_history(run_id, name) for name in run.data.metrics]
     metrics = sorted((row.key, row.step, row.value) for history in histories for row in history)
-    datasets = [(item.dataset.name, item.dataset.digest, item.tags[0].value) for item in run.inputs.dataset_inputs]
-    return View(run.data.params, run.data.tags, metrics, files_below(client, run_id, None), datasets)
+    tags = {"description" if name == "mlflow.note.content" else name: value for name, value in run.data.tags.items()}
+    tables = [item["path"] for item in json.loads(tags.get("mlflow.loggedArtifacts", "[]"))]
+    datasets = [
+        (item.dataset.name, item.dataset.digest, item.tags[0].value, json.loads(item.dataset.profile or "{}").get("num_rows"))
+        for item in run.inputs.dataset_inputs
+    ]
+    outputs = run.outputs.model_outputs if run.outputs else []
+    models = [model_seen(client, run_id, client.get_logged_model(output.model_id)) for output in outputs]
+    return Seen(run.data.params, tags, metrics, files_below(client, run_id, None), tables, datasets, models)
+
+
+def model_seen(client: Any, run_id: str, model: Any) -> tuple[str, str, str]:
+    """With the name of the registered model that it is a version of; there is one version, or none."""
+    versions = list(client.search_model_versions(f"run_id = '{run_id}'"))
+    assert model.status == "READY" and model.source_run_id == run_id and len(versions) < 2
+    assert all(version.tags["raysafe.path"] == model.tags["raysafe.path"] for version in versions)
+    return model.name, model.tags["raysafe.path"], versions[0].name if versions else ""
+
+
+def name_in_mlflow(tracker: MlflowTracker, key: str) -> str:
+    tags = tracker._client.get_experiment(tracker._experiment_id).tags
+    return json.loads(tags[f"mlflow.sharedViewState.{key}"])["name"]
 
 
 def files_below(client: Any, run_id: str, folder: str | None) -> list[str]:
@@ -57,12 +100,12 @@ def behind(folder: Path, tracker: MemoryTracker) -> Case:
     teller = Teller(backlog, "memory", lambda: tracker)
     teller.begin()
 
-    def view(run_id: str) -> View:
+    def told() -> MemoryTracker:
         while teller.missing:
             time.sleep(0.01)
-        return memory_view(tracker, run_id)
+        return tracker
 
-    return Case(backlog, view)
+    return Case(backlog, lambda run_id: memory_view(told(), run_id), lambda key: told().views[key].name)
 
 
 @pytest.fixture(params=["memory", "mlflow", "backlog"])
@@ -71,9 +114,9 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         return behind(tmp_path_factory.mktemp("sweep"), MemoryTracker())
     if request.param == "memory":
         memory = MemoryTracker()
-        return Case(memory, lambda run_id: memory_view(memory, run_id))
+        return Case(memory, lambda run_id: memory_view(memory, run_id), lambda key: memory.views[key].name)
     tracker: MlflowTracker = request.getfixturevalue("mlflow_tracker")
-    return Case(tracker, lambda run_id: mlflow_view(tracker._client, run_id))
+    return Case(tracker, lambda run_id: mlflow_view(tracker._client, run_id), lambda key: name_in_mlflow(tracker, key))
 
 
 def test_settings_are_read_back_as_texts(case: Case) -> None:
@@ -160,11 +203,47 @@ def test_files_and_folders_are_kept(case: Case, a_file: Path) -> None:
     assert case.view(run_id).artifacts == ["plots/rows.txt", "rows.txt"]
 
 
-def test_datasets_are_kept_once_with_fingerprint_and_role(case: Case) -> None:
+def test_a_table_is_shown_once_however_often_it_is_told(case: Case, tmp_path: Path) -> None:
+    run_id = case.tracker.start(TRIAL)
+    for name in ("selection", "verdicts", "selection"):
+        path = tmp_path / f"{name}.json"
+        path.write_text(json.dumps({"columns": ["rank"], "data": [[1]]}))
+        case.tracker.artifact(run_id, path, TABLES)
+    seen = case.view(run_id)
+    assert seen.tables == seen.artifacts == ["tables/selection.json", "tables/verdicts.json"]
+
+
+def test_datasets_are_kept_once_with_fingerprint_role_and_size(case: Case) -> None:
     run_id = case.tracker.start(TRIAL)
     for _ in range(2):
-        case.tracker.dataset(run_id, DatasetSpec("rows", "rows.jsonl", "0123abcd", "finetune"))
-    assert case.view(run_id).datasets == [("rows", "0123abcd", "finetune")]
+        case.tracker.dataset(run_id, DatasetSpec("rows", "rows.jsonl", "0123abcd", "finetune", 400))
+    assert case.view(run_id).datasets == [("rows", "0123abcd", "finetune", 400)]
+
+
+def test_a_description_may_come_after_the_end(case: Case) -> None:
+    run_id = case.tracker.start(replace(TRIAL, tags={"description": "γ = 0.1. It runs."}))
+    assert case.view(run_id).tags["description"] == "γ = 0.1. It runs."
+    case.tracker.end(run_id, "FINISHED")
+    case.tracker.note(run_id, {"description": "γ = 0.1. It ended well.", "raysafe.used": "a, b"})
+    tags = case.view(run_id).tags
+    assert (tags["description"], tags["raysafe.used"]) == ("γ = 0.1. It ended well.", "a, b")
+    assert tags["raysafe.status"] == "FINISHED"
+
+
+@pytest.mark.parametrize("register_as", ["", "best of all"])
+def test_a_model_is_known_once_and_stays_where_it_is(case: Case, register_as: str) -> None:
+    run_id = case.tracker.start(TRIAL)
+    for _ in range(2):
+        case.tracker.model(run_id, ModelSpec("γ=0_1", "/store/checkpoint", register_as))
+    seen = case.view(run_id)
+    assert seen.models == [("γ=0_1", "/store/checkpoint", register_as)]
+    assert seen.artifacts == []
+
+
+def test_a_view_gives_way_to_one_of_its_key(case: Case) -> None:
+    case.tracker.view(VIEW)
+    case.tracker.view(replace(VIEW, name="Better"))
+    assert case.name_of_view("best") == "Better"
 
 
 @pytest.mark.parametrize("status", ["FINISHED", "STOPPED", "FAILED", "INTERRUPTED"])
