@@ -16,6 +16,8 @@ Unit = Literal["share", "rows", "epochs", "s", "text"]
 Average = Literal["interval", "mean"]
 """Over seeds: a mean with its 95 % t-interval, or a mean alone; a text has none."""
 STAYS = 99
+STAGE_KINDS = ("sandbox", "rank", "log_probs", "train", "answers", "verdicts")
+"""What a trial's seconds are told by."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Figure:
     """`name`: its column in `summary.csv`; `title`: its column in tables, if it has one, and `live` that while the sweep runs.
 
     keep: where a terminal has no room, columns go in this order, the smallest first. main: always told with its interval,
-    and its highest value set off.
+    and its highest value set off. metric: what a tracker calls it, where it isn't by its source (`tracked`).
     """
 
     name: str
@@ -34,6 +36,7 @@ class Figure:
     keep: int = 0
     main: bool = False
     live: str = ""
+    metric: str = ""
 
     def text(self, value: Any) -> str:
         """A value as it stands in a table."""
@@ -58,7 +61,10 @@ FIGURES: list[Figure] = [
     Figure("dropped_rows", "rows dropped", source="result", unit="rows", keep=STAYS),
     Figure("batching", source="result", unit="text"),
     Figure("epochs", source="record", unit="epochs"),
-    Figure("wall_s", source="record", unit="s"),
+    Figure("wall_s", source="record", unit="s", metric="seconds/wall"),
+    *(Figure(f"seconds_{kind}", source="record", unit="s", metric=f"seconds/{kind}") for kind in STAGE_KINDS),
+    Figure("seconds_saved", source="record", unit="s", metric="seconds/saved"),
+    Figure("same_as", source="record", unit="text"),
 ]
 """In the order of columns, but that `summary.csv` has those of `scores` first. Other attacks' rates follow the listed ones."""
 _ATTACK = re.compile(r"asr_(?!.*_(low|high|n|\d+)$)")
@@ -86,11 +92,18 @@ def figures_of(scores: Mapping[str, float], result: object | None, record: Mappi
 
 
 def tracked(values: Mapping[str, Any]) -> dict[str, float]:
-    """What a tracker is told of them: scores as `eval/NAME`, numbers of the result under their own names."""
+    """What a tracker is told of them: scores as `eval/NAME`, numbers of the result under their own names, of the record's what
+    has a name for it."""
     known = {figure.name: figure for figure in FIGURES}
     by_name = {}
     for name, value in values.items():
-        figure = known.get(name, Figure(name))
-        if figure.source != "record" and figure.unit != "text":
-            by_name[f"eval/{name}" if figure.source == "scores" else name] = float(value)
+        metric = _metric(known.get(name, Figure(name)))
+        if metric:
+            by_name[metric] = float(value)
     return by_name
+
+
+def _metric(figure: Figure) -> str:
+    if figure.metric or figure.unit == "text" or figure.source == "record":
+        return figure.metric
+    return f"eval/{figure.name}" if figure.source == "scores" else figure.name

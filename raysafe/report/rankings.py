@@ -17,9 +17,9 @@ from raysafe.artifacts import write_text
 from raysafe.ranking.diagnosis import PERCENTS, RankingTensors, diagnose
 from raysafe.ranking.tables import Ranking
 from raysafe.report.agreement import Agreement, SweepRanking, agreements
+from raysafe.report.naming import short_names
 from raysafe.report.ranking_plots import draw_overlap, draw_scores, draw_shares, draw_single
 from raysafe.report.summary import cell
-from raysafe.report.table import short_names
 from raysafe.selection import SELECTORS
 
 FOLDER = "rankings"

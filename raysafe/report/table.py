@@ -15,10 +15,9 @@ from raysafe.artifacts import write_text
 from raysafe.errors import DataError
 from raysafe.report.figures import STAYS, Figure, listed
 from raysafe.report.means import HOW, aggregate
+from raysafe.report.naming import NONE, setting_text, short_names
 from raysafe.report.summary import SUMMARY, TrialRow, read_summary, swept_keys
 
-NONE = "–"
-"""What is not known."""
 MOST_SETTINGS = 4
 """Swept settings that get a column of their own."""
 REPORT = "report.md"
@@ -113,8 +112,8 @@ def _settings_columns(rows: Sequence[TrialRow]) -> dict[str, list[str]]:
     """A column for each swept setting, or one for all where there are too many to stand side by side."""
     short = short_names(swept_keys(rows))
     if len(short) <= MOST_SETTINGS:
-        return {name: [_setting(row.swept.get(key)) for row in rows] for key, name in short.items()}
-    texts = [", ".join(f"{short[key]} {_setting(value)}" for key, value in row.swept.items()) for row in rows]
+        return {name: [setting_text(row.swept.get(key)) for row in rows] for key, name in short.items()}
+    texts = [", ".join(f"{short[key]} {setting_text(value)}" for key, value in row.swept.items()) for row in rows]
     return {"settings": [text or NONE for text in texts]}
 
 
@@ -132,12 +131,6 @@ def in_order(rows: Sequence[TrialRow]) -> list[TrialRow]:
     """By swept settings, numbers by size, then by seed."""
     keys = swept_keys(rows)
     return sorted(rows, key=lambda row: ([_rank(row.swept.get(key)) for key in keys], row.seed or 0, row.trial))
-
-
-def short_names(keys: Sequence[str]) -> dict[str, str]:
-    """The last part of each dotted name, the section for a `.name`, or all of it where two would be alike."""
-    short = {key: key.removesuffix(".name") if key.endswith(".name") else key.rpartition(".")[2] for key in keys}
-    return {key: name if list(short.values()).count(name) == 1 else key for key, name in short.items()}
 
 
 def print_report(folder: Path, console: Console) -> None:
@@ -238,12 +231,6 @@ def _styled(grid: Grid, name: str, row: int, cell: str) -> str:
 def _marked(grid: Grid, name: str, row: int, cell: str) -> str:
     text = cell.replace("|", "\\|").replace("\n", " ")
     return f"**{text}**" if (row, name) in grid.best else text
-
-
-def _setting(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:g}"
-    return NONE if value is None else str(value)
 
 
 def _rank(value: Any) -> tuple[int, float, str]:

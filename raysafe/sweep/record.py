@@ -16,6 +16,7 @@ from raysafe.report.live import LiveTable
 from raysafe.report.rankings import read_rankings, write_rankings
 from raysafe.report.summary import SUMMARY, TrialRow, write_summary
 from raysafe.report.table import BASE, rows_of_base
+from raysafe.sweep.costs import Costs
 from raysafe.sweep.events import Event, JobChanged, JobState, JobWanted, PointTold, TrialEnded, TrialStarted
 from raysafe.sweep.folder import TrialTask
 from raysafe.sweep.tracked import TrackedRuns
@@ -26,6 +27,8 @@ POLL_S = 0.3
 TRAIN = "train"
 """The label of the stage whose points are a trial's own; its other stages' results stand with its end."""
 REFERENCE = "reference"
+COSTS_EVERY_S = 10.0
+"""How often what has been paid is written down while no trial ends."""
 
 
 class SweepRecord:
@@ -42,6 +45,7 @@ class SweepRecord:
         self.by_name = {name: TrialRecord(task.plan, task.folder) for name, task in self.tasks.items()}
         self.base = {row.trial: row for row in rows_of_base(self.folder)}
         self.stages: dict[str, JobChanged] = {}
+        self.costs = Costs(self.folder, runs.store, self.by_name)
 
     @property
     def trials(self) -> list[TrialRecord]:
@@ -52,12 +56,18 @@ class SweepRecord:
         """Take in what has happened. When a trial has ended the summary is written, after its end stands in the backlog."""
         for event in events:
             self._take(event)
-        if any(isinstance(event, TrialEnded) for event in events):
+        ended = any(isinstance(event, TrialEnded) for event in events)
+        if events:
+            self.costs.save(events[-1].at, 0.0 if ended else COSTS_EVERY_S)
+        if ended:
             write_summary(self.folder / SUMMARY, self.rows())
             write_summary(self.folder / BASE, list(self.base.values()))
 
     def _take(self, event: Event) -> None:
+        if isinstance(event, JobWanted):
+            self.costs.wanted(event.trial, event.job, event.label, event.at)
         if isinstance(event, JobChanged):
+            self.costs.changed(event)
             self._changed(event)
         elif isinstance(event, PointTold) and event.trial is None:
             self.runs.stage_point(event)
@@ -87,6 +97,8 @@ class SweepRecord:
 
     def _ended(self, trial: TrialRecord, event: TrialEnded) -> None:
         trial.status, trial.ended, trial.result, trial.error = event.status, event.at, event.result, event.error
+        self.costs.ended(trial.plan.name, event.at)
+        trial.costs = self.costs.figures(trial.plan.name)
         if trial.error:
             write_text(trial.folder / "error.txt", trial.error + "\n")
         self._note_base(trial)

@@ -77,7 +77,8 @@ class TrackedRuns:
         self.tracker.log(trial.run, point.step, metrics, milliseconds(point.at))
 
     def end_trial(self, trial: TrialRecord, end: TrialEnded) -> None:
-        """Final scores at the last step of training, and what was selected. A failed trial's may still come, on going on."""
+        """Final scores and seconds at the last step of training, and what was selected. A failed trial's may still come, on going
+        on."""
         if end.status != "FAILED":
             self.tracker.log(trial.run, trial.step, tracked(trial.figures()), milliseconds(end.at))
         for name in ("selection.parquet", "safeinstr.parquet"):

@@ -19,7 +19,8 @@ Status = Literal["PENDING", "RUNNING"] | TrialStatus
 
 @dataclass
 class TrialRecord:
-    """`run`: the tracker's run. `jobs`: what the trial has asked for, by label. `last`: the last row of training."""
+    """`run`: the tracker's run. `jobs`: what the trial has asked for, by label. `last`: the last row of training. `costs`: what
+    it and others have paid for, once it has ended."""
 
     plan: TrialPlan
     folder: Path
@@ -32,6 +33,7 @@ class TrialRecord:
     ended: float = 0.0
     jobs: dict[str, str] = field(default_factory=dict)
     last: dict[str, float] = field(default_factory=dict)
+    costs: dict[str, Any] = field(default_factory=dict)
     result: TrialResult | None = None
     error: str = ""
 
@@ -58,7 +60,11 @@ class TrialRecord:
 
     def figures(self) -> dict[str, Any]:
         """All that is known of the trial, by name."""
-        return figures_of(self.metrics(), self.result, {"epochs": self.epoch, "wall_s": round(self.seconds, 2)})
+        return figures_of(self.metrics(), self.result, self.record())
+
+    def record(self) -> dict[str, Any]:
+        """What the sweep itself knows of it: epochs, seconds."""
+        return {"epochs": self.epoch, "wall_s": round(self.seconds, 2), **self.costs}
 
     def row(self) -> TrialRow:
         """The trial's line of `summary.csv`."""

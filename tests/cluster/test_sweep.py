@@ -1,5 +1,6 @@
 """Real sweeps on real Ray, DeepSpeed and MLflow, with a random model: what is made, recorded, stopped, and freed."""
 
+import json
 import time
 from pathlib import Path
 
@@ -71,6 +72,15 @@ def test_shared_stages_are_made_once(finished):
     trained = 2 * len({tuple(table["row"][table["selected"]]) for table in tables})
     shared = {"world": 1, "rank": 2, "selection": 2, "log_probs": 3}
     assert made == {**shared, "train": trained + 1, "answers": trained + 1, "verdicts": trained + 1}
+
+
+def test_the_trials_have_paid_for_all_the_work(finished):
+    """By the desk's clock, which counts from the order to the word of its end: never less than the stages' own."""
+    _, table, storage = finished
+    for kind in ("rank", "log_probs", "train"):
+        made = [json.loads(path.read_text())["seconds"] for path in (storage / "artifacts" / kind).glob("*/manifest.json")]
+        assert sum(made) <= table[f"seconds_{kind}"].sum() + 0.05 < sum(made) + 2 * len(made)
+    assert (table["seconds_saved"] > 0).any() and table["same_as"].dropna().isin(table["trial"]).all()
 
 
 def test_a_trial_leaves_its_selection_and_a_checkpoint_that_loads(finished):

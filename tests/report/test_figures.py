@@ -19,7 +19,8 @@ NEW = [
     (Figure("asr_prefill_5", "ASR at 5", average="interval"), 1.0, "eval/asr_prefill_5"),
     (Figure("steps", "steps", source="result", unit="rows"), 12, "steps"),
     (Figure("waited_s", "waited", source="record", unit="s"), 2.5, None),
-    (Figure("same_as", "same as", source="result", unit="text"), "000-a", None),
+    (Figure("idle_s", "idle", source="record", unit="s", metric="seconds/idle"), 1.5, "seconds/idle"),
+    (Figure("like", "like", source="result", unit="text"), "000-a", None),
 ]
 
 
@@ -69,8 +70,14 @@ def test_it_is_a_metric_for_the_tracker(new: tuple[Figure, object, str | None]) 
 
 
 def test_intervals_variants_and_further_judges_are_told_to_the_tracker_too() -> None:
-    values = {"asr_prefill_3": 0.5, "utility_low": 0.25, "sandbox/utility": 1, "selected_rows": 7, "epochs": 4, "wall_s": 2.0}
+    values = {"asr_prefill_3": 0.5, "utility_low": 0.25, "sandbox/utility": 1, "selected_rows": 7, "epochs": 4, "same_as": "a"}
     assert tracked(values) == {"eval/asr_prefill_3": 0.5, "eval/utility_low": 0.25, "eval/sandbox/utility": 1, "selected_rows": 7}
+
+
+def test_seconds_are_told_by_stage_and_have_no_column_in_tables() -> None:
+    values = {"wall_s": 2.0, "seconds_rank": 1.5, "seconds_saved": 0.5, "same_as": "000-a"}
+    assert tracked(values) == {"seconds/wall": 2.0, "seconds/rank": 1.5, "seconds/saved": 0.5}
+    assert make_grid([a_row(**values)]).columns == make_grid([a_row()]).columns
 
 
 def test_what_a_result_does_not_know_is_no_figure() -> None:

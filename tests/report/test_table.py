@@ -8,7 +8,7 @@ from rich.console import Console
 
 from raysafe.errors import DataError
 from raysafe.report.summary import TrialRow, write_summary
-from raysafe.report.table import make_grid, markdown_report, markdown_table, print_report, result_table, short_names
+from raysafe.report.table import make_grid, markdown_report, markdown_table, print_report, result_table
 
 from .rows import FAILED, a_row, without
 
@@ -74,11 +74,6 @@ def test_the_best_of_the_finished_is_set_off() -> None:
 def test_the_seed_is_shown_where_there_are_several() -> None:
     assert "seed" not in make_grid([a_row()]).columns
     assert make_grid([a_row(seed=0), a_row(seed=1)]).columns["seed"] == ("0", "1")
-
-
-def test_names_are_short_unless_two_would_be_alike() -> None:
-    names = short_names(["selector.name", "selection.percent", "training.lr", "proxy.lr"])
-    assert list(names.values()) == ["selector", "percent", "training.lr", "proxy.lr"]
 
 
 def test_markdown_has_a_line_for_each_row_and_escapes_bars() -> None:

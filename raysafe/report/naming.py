@@ -1,0 +1,40 @@
+"""What people read in place of dotted names and folder names: a setting's short name and text, a trial's title."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+NONE = "–"
+"""What is not known, or not set."""
+SYMBOLS = {"selector.gamma": "γ", "selection.percent": "p"}
+"""Settings that have a letter in the papers."""
+_TAKEN = ("seed", "seeds", "status")
+"""Columns beside those of settings."""
+_MOST = 100
+"""Characters of a title's settings."""
+
+
+def short_names(keys: Sequence[str]) -> dict[str, str]:
+    """The last part of each dotted name, the section for a `.name`, or all of it where two would be alike, or like `seed`."""
+    short = {key: key.removesuffix(".name") if key.endswith(".name") else key.rpartition(".")[2] for key in keys}
+    taken = [*short.values(), *_TAKEN]
+    return {key: name if taken.count(name) == 1 else key for key, name in short.items()}
+
+
+def setting_text(value: Any) -> str:
+    """A setting's value: a number as short as it is exact, a text as it is."""
+    if isinstance(value, float):
+        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+    return NONE if value is None else value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def trial_title(swept: Mapping[str, Any], seed: int | None = None) -> str:
+    """What the sweep set in a trial, for people: `γ=0.1 p=70 wdoor seed 1`. Settings of more than 100 characters are cut off."""
+    short = short_names(list(swept))
+    parts = [
+        setting_text(value) if key.endswith(".name") else f"{SYMBOLS.get(key, short[key])}={setting_text(value)}"
+        for key, value in swept.items()
+    ]
+    settings = " ".join(parts)
+    settings = settings if len(settings) <= _MOST else settings[: _MOST - 1] + "…"
+    return " ".join(filter(None, [settings, "" if seed is None else f"seed {seed}"]))
