@@ -9,12 +9,13 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from raysafe.artifacts import fingerprint, write_json
 from raysafe.errors import InputError
-from raysafe.tracking.base import DatasetSpec, EndStatus, ModelSpec, Refused, RunSpec, Tracker, View, safe_tags
+from raysafe.tracking.base import DatasetSpec, EndStatus, ModelSpec, Refused, RunSpec, Tracker, View, safe_tags, with_runs
 
 BACKLOG = "tracking.jsonl"
 PATIENCE_S = 60.0
@@ -105,6 +106,7 @@ class Teller:
         self._marks, self._name = backlog.path.with_suffix(".told.json"), fingerprint(name)
         self.position = min(self._known().get(self._name, 0), len(backlog.entries))
         self._ids: dict[str, str] = {}
+        self._later: list[dict[str, Any]] = []  # what runs that had to be started again were told before
         self._tracker: Tracker | None = None
         self._over, self._heard = threading.Event(), threading.Event()
         self._marked = 0.0
@@ -162,19 +164,26 @@ class Teller:
                     self._mark()
 
     def _tell(self, tracker: Tracker, entry: Mapping[str, Any]) -> None:
-        if entry["do"] == "start":
-            self._start(tracker, entry)
-        elif entry["do"] == "view":
+        if entry["do"] == "view":
             tracker.view(View.of(entry["spec"]), entry["time_ms"])
-        else:
-            self._tell_of(tracker, self._ids.get(entry["run"]) or self._again(tracker, entry["run"]), entry)
+            return
+        run = self._start(tracker, entry) if entry["do"] == "start" else self._id_of(tracker, entry["run"])
+        self._tell_past(tracker)
+        self._tell_of(tracker, run, entry)
+        self._tell_past(tracker)
+
+    def _tell_past(self, tracker: Tracker) -> None:
+        while self._later:
+            self._tell_of(tracker, self._ids[self._later[0]["run"]], self._later[0])
+            del self._later[0]
 
     def _tell_of(self, tracker: Tracker, run: str, entry: Mapping[str, Any]) -> None:
         do, time_ms = entry["do"], entry["time_ms"]
         if do == "log":
             tracker.log(run, entry["step"], entry["metrics"], time_ms)
         elif do == "note":
-            tracker.note(run, entry["tags"])
+            known = partial(self._id_or_key, tracker)
+            tracker.note(run, {name: with_runs(text, known) for name, text in entry["tags"].items()})
         elif do == "artifact" and Path(entry["path"]).exists():
             tracker.artifact(run, Path(entry["path"]), entry["folder"])
         elif do == "dataset":
@@ -187,20 +196,28 @@ class Teller:
     def _start(self, tracker: Tracker, entry: Mapping[str, Any]) -> str:
         spec = dict(entry["spec"])
         if spec["parent"]:
-            spec["parent"] = self._ids.get(spec["parent"]) or self._again(tracker, spec["parent"])
+            spec["parent"] = self._id_of(tracker, spec["parent"])
         self._ids[entry["run"]] = tracker.start(RunSpec(**spec), entry["time_ms"])
         return self._ids[entry["run"]]
 
+    def _id_of(self, tracker: Tracker, run: str) -> str:
+        return self._ids.get(run) or self._again(tracker, run)
+
+    def _id_or_key(self, tracker: Tracker, run: str) -> str:
+        try:
+            return self._id_of(tracker, run)
+        except Refused:
+            return run
+
     def _again(self, tracker: Tracker, run: str) -> str:
-        """A run that an earlier process has told of: it is started again, and noted and ended as it was since its last start."""
+        """A run that an earlier process has told of: it is started again, and will be noted and ended as it was since its last
+        start, not at once, as its notes may name further such runs."""
         past = [entry for entry in self.backlog.entries[: self.position] if entry["run"] == run]
         starts = [place for place, entry in enumerate(past) if entry["do"] == "start"]
         if not starts:
             raise Refused(f"{run} was never started")
         id = self._start(tracker, past[starts[-1]])
-        for entry in past[starts[-1] :]:
-            if entry["do"] in ("note", "end"):
-                self._tell(tracker, entry)
+        self._later += [entry for entry in past[starts[-1] :] if entry["do"] in ("note", "end")]
         return id
 
     def _known(self) -> dict[str, int]:

@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -157,7 +157,10 @@ class Tracker(Protocol):
         """
 
     def note(self, run_id: str, tags: Mapping[str, str]) -> None:
-        """Set tags of a run, which may have ended; `description` is what people read about it."""
+        """Set tags of a run, which may have ended; `description` is what people read about it.
+
+        `{run:ID}` in a value is another run by the id that its `start` gave, `{experiment}` the experiment's own id (`link_to`).
+        """
 
     def artifact(self, run_id: str, path: Path, folder: str = "") -> None:
         """Keep a copy of a file, or of a folder's files, under `folder` of the run; a file in TABLES is shown as a table."""
@@ -173,6 +176,16 @@ class Tracker(Protocol):
 
     def end(self, run_id: str, status: EndStatus, error: str = "", time_ms: int | None = None) -> None:
         """End a run: tag `raysafe.status`, and `raysafe.error` where there is one."""
+
+
+def link_to(run_id: str, text: str) -> str:
+    """A link from the description of one run to another one, as Markdown, for `note`. `run_id`: as `start` gave it."""
+    return f"[{text}](#/experiments/{{experiment}}/runs/{{run:{run_id}}})"
+
+
+def with_runs(text: str, id_of: Callable[[str], str]) -> str:
+    """A tag's text with what a tracker calls its runs in the place of `{run:ID}`."""
+    return re.sub(r"\{run:([\w.:/=+-]+)\}", lambda match: id_of(match[1]), text)
 
 
 def short_text(value: Any) -> str:

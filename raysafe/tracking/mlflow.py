@@ -131,7 +131,8 @@ class MlflowTracker:
 
     def note(self, run_id: str, tags: Mapping[str, str]) -> None:
         with self._border("keep a run's tags"):
-            self._set_tags(run_id, _with_mlflows_names(safe_tags(tags)))
+            here = {name: text.replace("{experiment}", self._experiment_id) for name, text in tags.items()}
+            self._set_tags(run_id, _with_mlflows_names(safe_tags(here)))
 
     def artifact(self, run_id: str, path: Path, folder: str = "") -> None:
         keep = self._client.log_artifacts if path.is_dir() else self._client.log_artifact

@@ -186,6 +186,20 @@ def test_what_was_noted_of_a_run_outlives_a_restart(tmp_path: Path) -> None:
     assert tracker.runs["trial:000-a"].tags["description"] == "it ended"
 
 
+def test_a_note_names_other_runs_by_what_the_tracker_calls_them_also_after_a_restart(tmp_path: Path) -> None:
+    tracker = MemoryTracker()
+    tell(backlog := Backlog(tmp_path))
+    backlog.note("sweep:s", {"best": "{run:trial:000-a}"})
+    backlog.note("trial:000-a", {"of": "{run:sweep:s}"})
+    assert teller(backlog, tracker).drain(20.0)
+    (later := Backlog(tmp_path)).note("trial:000-a", {"others": "{run:sweep:s} and {run:trial:ghost}"})
+    assert teller(later, tracker).drain(20.0)
+    tags = {name: run.tags for name, run in tracker.runs.items()}
+    assert (tags["sweep:s"]["best"], tags["trial:000-a"]["of"]) == ("trial:000-a", "sweep:s")
+    assert tags["trial:000-a"]["others"] == "sweep:s and trial:ghost"
+    assert {run.status for run in tracker.runs.values()} == {"FINISHED"}
+
+
 def test_what_is_refused_for_good_is_named_and_the_rest_goes_on(tmp_path: Path) -> None:
     class Picky(MemoryTracker):
         def log(self, run_id: str, step: int, metrics: Any, time_ms: int | None = None) -> None:

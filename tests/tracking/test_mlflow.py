@@ -10,6 +10,7 @@ import pytest
 
 from raysafe.errors import InputError, RaysafeError
 from raysafe.tracking import MlflowTracker, Refused, RunSpec, store_uri
+from raysafe.tracking.base import link_to, with_runs
 from raysafe.tracking.mlflow import check_uri, sqlite_path
 
 SWEEP, TRIAL = RunSpec("sweep", "s", "s"), RunSpec("trial", "000-a", "a")
@@ -61,6 +62,13 @@ def test_every_end_has_its_status_in_mlflow(mlflow_tracker: MlflowTracker, statu
 def test_a_resumed_run_is_running_again(mlflow_tracker: MlflowTracker) -> None:
     mlflow_tracker.end(mlflow_tracker.start(TRIAL), "INTERRUPTED")
     assert mlflow_tracker._client.get_run(mlflow_tracker.start(TRIAL)).info.status == "RUNNING"
+
+
+def test_a_link_to_another_run_is_one_on_mlflows_page(mlflow_tracker: MlflowTracker) -> None:
+    trial = mlflow_tracker.start(TRIAL)
+    mlflow_tracker.note(trial, {"description": with_runs(link_to("sweep:s", "the sweep"), lambda key: key.upper())})
+    note = mlflow_tracker._client.get_run(trial).data.tags["mlflow.note.content"]
+    assert note == f"[the sweep](#/experiments/{mlflow_tracker._experiment_id}/runs/SWEEP:S)"
 
 
 def test_artifacts_lie_beside_the_database(store: str, a_file: Path, mlflow_tracker: MlflowTracker, experiment: str) -> None:
