@@ -7,8 +7,10 @@ import textwrap
 import traceback
 from collections.abc import Sequence
 
-from raysafe.commands import evaluate, report, select, sweep, trial, ui
+from raysafe import __version__
+from raysafe.commands import evaluate, report, select, status, sweep, trial, ui
 from raysafe.commands.base import Command
+from raysafe.commands.voice import Voice, voice_arguments
 from raysafe.errors import RaysafeError
 from raysafe.sweep.signals import leave, listening
 
@@ -22,6 +24,7 @@ COMMANDS: dict[str, Command] = {
     "evaluate": evaluate.COMMAND,
     "report": report.COMMAND,
     "ui": ui.COMMAND,
+    "status": status.COMMAND,
 }
 """Every command by name. Their files import what they use when they run, so that `--help` and errors come at once."""
 
@@ -30,7 +33,8 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line, as the contract has it."""
     parser = argparse.ArgumentParser(prog="raysafe", description="Sweeps of SEAL selection and DOOR / W-DOOR alignment on Ray.")
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--traceback", action="store_true", help="show Python's traceback of an error")
+    parser.add_argument("--version", action="version", version=f"raysafe {__version__}")
+    voice_arguments(common)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in COMMANDS.items():
         command.arguments(commands.add_parser(name, parents=[common], help=command.help))
@@ -40,13 +44,16 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code."""
     arguments = build_parser().parse_args(argv)
-    with listening(GOODBYE.get(arguments.command, "Interrupted.")):
+    voice = arguments.voice = Voice.of(arguments)
+    with voice.speaking(), listening(GOODBYE.get(arguments.command, "Interrupted.")):
         try:
             return COMMANDS[arguments.command].run(arguments)
         except RaysafeError as error:
             if arguments.traceback:
                 traceback.print_exc()
             print(paragraph(f"raysafe {arguments.command}: {error}"), file=sys.stderr)
+            if voice.json:
+                voice.end({"error": str(error), "exit_code": error.exit_code})
             return error.exit_code
         except KeyboardInterrupt:
             leave()

@@ -44,11 +44,17 @@ Point = tuple[str, int, dict[str, float]]
 
 @dataclass(frozen=True)
 class Groups:
-    """Worker groups at work on a desk (an actor's handle)."""
+    """Worker groups at work on a desk (an actor's handle). `grows`: on a cluster that brings up nodes on demand."""
 
     desk: Any
     store: Store
     count: int
+    resources: Resources = field(default_factory=Resources)
+    grows: bool = False
+
+    def room(self) -> int:
+        """How many groups the cluster has room for as it is now."""
+        return fitting(self.resources)
 
     def launcher(self, trial: str, on_point: Callable[[Point], None] | None = None) -> "DeskLaunch":
         """A `launch` for one trial (see `trial.py`)."""
@@ -155,9 +161,7 @@ def group_count(resources: Resources, may_grow: bool = False, at_most: int | Non
     """
     if may_grow and resources.groups:
         return resources.groups
-    have = ray.cluster_resources()
-    needs = {"CPU": resources.cpus_per_worker * resources.workers, "GPU": resources.gpus_per_worker * resources.workers}
-    fits = min(int(have.get(name, 0) // need) for name, need in needs.items() if need)
+    have, needs, fits = ray.cluster_resources(), needs_of(resources), fitting(resources)
     if fits < 1 or (resources.groups or 1) > fits:
         shown = ", ".join(f"{have.get(name, 0):g} {name}" for name in needs)
         wanted = ", ".join(f"{need:g} {name}" for name, need in needs.items() if need)
@@ -167,6 +171,17 @@ def group_count(resources: Resources, may_grow: bool = False, at_most: int | Non
             "on demand, set resources.groups."
         )
     return resources.groups or min(fits, at_most or fits)
+
+
+def needs_of(resources: Resources) -> dict[str, int]:
+    """What a group takes, by Ray's names."""
+    return {"CPU": resources.cpus_per_worker * resources.workers, "GPU": resources.gpus_per_worker * resources.workers}
+
+
+def fitting(resources: Resources) -> int:
+    """How many groups the whole cluster holds as it is now."""
+    have = ray.cluster_resources()
+    return min(int(have.get(name, 0) // need) for name, need in needs_of(resources).items() if need)
 
 
 @contextmanager
@@ -183,7 +198,7 @@ def worker_groups(storage: Path, resources: Resources, may_grow: bool = False, a
     for thread in threads:
         thread.start()
     try:
-        yield Groups(desk, Store(storage), count)
+        yield Groups(desk, Store(storage), count, resources, may_grow)
     finally:
         ray.get(desk.close.remote())
         for thread in threads:  # what runs stops at its next step

@@ -1,6 +1,6 @@
 """`run_sweep`: from a checked configuration to finished trials, and what the other commands need of the cluster."""
 
-import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -18,9 +18,13 @@ from raysafe.report.summary import TrialRow
 from raysafe.stages.inputs import find_inputs
 from raysafe.stages.sandbox import BaseStage
 from raysafe.sweep import signals
-from raysafe.sweep.folder import TrialTask, claim, ended_before, held, refuse_taken, tasks_of
+from raysafe.sweep.folder import TrialTask, claim, ended_before, refuse_taken, tasks_of
+from raysafe.sweep.lock import held
+from raysafe.sweep.pace import Pace
+from raysafe.sweep.places import STORAGE
 from raysafe.sweep.record import Recorder, SweepRecord, finish
 from raysafe.sweep.tracked import TrackedRuns
+from raysafe.sweep.written import changes
 from raysafe.tracking.backlog import PATIENCE_S, Backlog, Teller
 from raysafe.tracking.memory import MemoryTracker
 from raysafe.tracking.mlflow import MlflowTracker, check_uri, store_uri
@@ -28,8 +32,6 @@ from raysafe.tracking.mlflow import MlflowTracker, check_uri, store_uri
 FIRST_WORD_S = 10.0
 """How long a sweep's start waits to hear from its tracker; one that says nothing is told later."""
 INTERRUPTED_PATIENCE_S = 10.0
-STORAGE = "runs"
-"""Where results go unless told otherwise, under the current folder."""
 
 
 @dataclass(frozen=True)
@@ -51,39 +53,47 @@ class SweepResult:
     tracking_uri: str
 
 
-def run_sweep(sweep: SweepConfig, options: RunOptions | None = None, console: Console | None = None) -> SweepResult:
-    """Run all trials of a sweep, in parallel as the cluster allows.
+def run_sweep(sweep: SweepConfig, options: RunOptions | None = None, live: LiveTable | None = None) -> SweepResult:
+    """Run all trials of a sweep, in parallel as the cluster allows. `live`: where it is told how things stand.
 
     Raises ConfigError or DataError before anything starts; a trial that fails ends as FAILED in `summary.csv`.
     """
-    options, console = options or RunOptions(), console or Console(stderr=True)
+    options, live = options or RunOptions(), live or LiveTable(Console(stderr=True))
     folder = options.storage.absolute() / sweep.name
     uri = options.tracking_uri or store_uri(options.storage.absolute())
     check_uri(uri)
     with held(folder):
         refuse_taken(sweep, folder, options.resume)
+        live.step(f"checking models and data of {len(sweep.trials)} trials")
         tasks = tasks_of(sweep, folder, Store(options.storage))
+        for change in changes(sweep.written, [task.inputs for task in tasks]):
+            live.step(f"since this file was written: {change}")
         kept = ended_before(folder) if options.resume else []
         open_tasks = [task for task in tasks if task.plan.name not in {row.trial for row in kept}]
         options = replace(options, tracking_uri=uri)
-        failed = run_open(sweep, open_tasks, kept, options, console) if open_tasks else catch_up(sweep, folder, options, console)
+        if open_tasks:
+            failed = run_open(sweep, open_tasks, kept, options, live)
+        else:
+            failed = catch_up(sweep, folder, options, live.console)
     return SweepResult(int(failed), folder, uri)
 
 
-def run_open(sweep: SweepConfig, tasks: list[TrialTask], kept: list[TrialRow], options: RunOptions, console: Console) -> bool:
+def run_open(sweep: SweepConfig, tasks: list[TrialTask], kept: list[TrialRow], options: RunOptions, live: LiveTable) -> bool:
     """Run the trials that have not ended yet; whether one of them failed."""
     folder, growing, useful = tasks[0].folder.parents[1], options.address is not None, max(2, len(tasks))
     backlog = Backlog(folder)
     with (
-        telling(backlog, sweep.name, str(options.tracking_uri), console) as teller,
-        ray_session(options.address),
+        telling(backlog, sweep.name, str(options.tracking_uri), live.console) as teller,
+        ray_session(options.address, live),
         worker_groups(options.storage, sweep.resources, growing, useful) as groups,
     ):
+        live.step(f"asking for {groups.count} groups of workers, opening the record at {options.tracking_uri}")
         teller.first_word(FIRST_WORD_S)
         claim(sweep, folder, tasks)
         groups.begin([BaseStage(task.plan.config.sandbox) for task in tasks if task.inputs.model is None])
         record = SweepRecord(sweep, tasks, TrackedRuns(backlog, groups.store), kept)
-        with LiveTable(console) as live, Recorder(record, groups.events, live, lambda: list(backlog.open)):
+        pace = Pace({task.plan.name: task.plan.config for task in tasks}, groups.store, groups, time.time() - live.elapsed)
+        with live, Recorder(record, groups.events, lambda: list(backlog.open), pace, live):
             run_tune(sweep, tasks, groups)
     return any(trial.status == "FAILED" for trial in record.trials)
 
@@ -119,9 +129,11 @@ def telling(backlog: Backlog, name: str, uri: str, console: Console) -> Iterator
 
 
 @contextmanager
-def ray_session(address: str | None) -> Iterator[None]:
+def ray_session(address: str | None, live: LiveTable) -> Iterator[None]:
     """Ray for the time of a command; one that was running already is left as it is."""
     ours = not ray.is_initialized()
+    if ours:
+        live.step(f"joining the Ray cluster at {address}" if address else "starting Ray")
     try:
         with signals.started(lambda: connect(address) if ours else None):
             yield
@@ -131,15 +143,16 @@ def ray_session(address: str | None) -> Iterator[None]:
 
 
 @contextmanager
-def one_trial(name: str, sweep: SweepConfig, options: RunOptions) -> Iterator[tuple[Groups, TrialTask]]:
+def one_trial(
+    name: str, sweep: SweepConfig, options: RunOptions, live: LiveTable | None = None
+) -> Iterator[tuple[Groups, TrialTask]]:
     """One group of workers for the first trial without a sweep: its task, called `name`, and the groups to launch stages on."""
     store, plan = Store(options.storage), replace(sweep.trials[0], name=name)
     task = TrialTask(plan, find_inputs(plan.config, store), options.storage.absolute() / "single" / name)
-    one_group = replace(sweep.resources, groups=1)
-    with ray_session(options.address), worker_groups(options.storage, one_group, options.address is not None) as groups:
+    one_group, live = replace(sweep.resources, groups=1), live or LiveTable(Console(stderr=True))
+    with (
+        ray_session(options.address, live),
+        worker_groups(options.storage, one_group, options.address is not None) as groups,
+    ):
+        live.step("waiting for workers")
         yield groups, task
-
-
-def default_storage() -> Path:
-    """`RAYSAFE_STORAGE`, or `runs` under the current folder."""
-    return Path(os.environ.get("RAYSAFE_STORAGE", STORAGE))

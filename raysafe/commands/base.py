@@ -13,9 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from raysafe.sweep.places import default_storage
+
 if TYPE_CHECKING:
     from raysafe.cluster.running import RunOptions
     from raysafe.config.trials import SweepConfig
+    from raysafe.report.live import LiveTable
+
+
+LOADING = "loading Ray, checking models and data"
+"""What a command says before it imports the cluster's package."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +44,7 @@ def config_arguments(parser: ArgumentParser) -> None:
 
 def options(arguments: Namespace) -> RunOptions:
     """How to run, from parsed arguments."""
-    from raysafe.cluster.running import RunOptions, default_storage
+    from raysafe.cluster.running import RunOptions
 
     return RunOptions(
         storage=arguments.storage or default_storage(),
@@ -79,14 +86,27 @@ def unsafe_text(share: float | None) -> str:
     return "" if share is None else f", {share:.1%} of them unsafe"
 
 
-def tell(point: tuple[str, int, dict[str, float]]) -> None:
-    """A line on stderr for a point that a stage reports."""
-    from rich.console import Console
+def teller(live: LiveTable) -> Callable[[tuple[str, int, dict[str, float]]], None]:
+    """Says a line for every point that a stage reports."""
 
-    from raysafe.report.figures import FIGURES
+    def tell(point: tuple[str, int, dict[str, float]]) -> None:
+        from raysafe.report.figures import FIGURES
 
-    label, step, metrics = point
-    rates = [f"eval/{figure.name}" for figure in FIGURES if figure.live]
-    names = ("loss", "train/loss", "selector/safe_loss", "selector/auc", *rates)
-    shown = "  ".join(f"{name.split('/')[-1]} {metrics[name]:.3f}" for name in names if name in metrics)
-    Console(stderr=True).print(f"{label:10s} step {step:5d}  {shown}", highlight=False)
+        label, step, metrics = point
+        rates = [f"eval/{figure.name}" for figure in FIGURES if figure.live]
+        names = ("loss", "train/loss", "selector/safe_loss", "selector/auc", *rates)
+        shown = "  ".join(f"{name.split('/')[-1]} {metrics[name]:.3f}" for name in names if name in metrics)
+        epoch = f"epoch {metrics['epoch']:.0f}, " if "epoch" in metrics else ""
+        live.step(f"{label:10s} {epoch}step {step:5d}  {shown}")
+
+    return tell
+
+
+def begin_live(arguments: Namespace) -> LiveTable:
+    """The first word of a command that reads a configuration, before anything heavy is imported; what follows speaks there."""
+    from raysafe.report.live import LiveTable
+
+    voice = arguments.voice
+    live = LiveTable(voice.err, lines=voice.verbose)
+    live.step(f"reading {arguments.file}")
+    return live

@@ -3,7 +3,8 @@
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from raysafe.commands.base import Command, config_arguments, name_of, options, single, tell, unsafe_text
+from raysafe.commands.base import LOADING, Command, begin_live, config_arguments, name_of, options, single, teller, unsafe_text
+from raysafe.errors import ConfigError
 
 
 def arguments(parser: ArgumentParser) -> None:
@@ -12,23 +13,25 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    from rich.console import Console
-
+    if arguments.out.suffix != ".parquet":
+        raise ConfigError(f"--out takes a .parquet file, but got {arguments.out}.")
+    live, voice = begin_live(arguments), arguments.voice
+    config = single(arguments)
+    live.step(LOADING)
     from raysafe.cluster.running import one_trial
-    from raysafe.errors import ConfigError
     from raysafe.report.ranking_tables import print_diagnosis
     from raysafe.trial import begin, choice_of, diagnosis_of, rank_stage
 
-    config = single(arguments)
-    if arguments.out.suffix != ".parquet":
-        raise ConfigError(f"--out takes a .parquet file, but got {arguments.out}.")
-    with one_trial(name_of(config), config, options(arguments)) as (groups, task):
-        launch, one = groups.launcher(task.plan.name, tell), task.plan.config
+    with one_trial(name_of(config), config, options(arguments), live) as (groups, task):
+        launch, one = groups.launcher(task.plan.name, teller(live)), task.plan.config
         ranking = launch(rank_stage(begin(one, task.inputs, launch))).wait()
-    selection = choice_of(one, ranking).selection()
+    selection, diagnosis = choice_of(one, ranking).selection(), diagnosis_of(one, ranking)
     selection.save(arguments.out)
-    print_diagnosis(diagnosis_of(one, ranking), Console())
-    print(f"{len(selection.rows)} of {selection.total} rows selected{unsafe_text(selection.unsafe_share)}: {arguments.out}")
+    print_diagnosis(diagnosis, voice.out)
+    kept, unsafe = len(selection.rows), selection.unsafe_share
+    document = {"file": str(arguments.out), "selected": kept, "rows": selection.total, "unsafe_selected": unsafe}
+    line = f"{kept} of {selection.total} rows selected{unsafe_text(unsafe)}: {arguments.out}"
+    voice.end(document | {"diagnosis": diagnosis}, line)
     return 0
 
 

@@ -1,8 +1,15 @@
 """`raysafe sweep`: all trials of a file, or with `--dry-run` what they would be."""
 
-from argparse import ArgumentParser, Namespace
+from __future__ import annotations
 
-from raysafe.commands.base import Command, config_arguments, options, program
+from argparse import ArgumentParser, Namespace
+from typing import TYPE_CHECKING
+
+from raysafe.commands.base import Command, begin_live, config_arguments, options, program
+from raysafe.commands.documents import sweep_document
+
+if TYPE_CHECKING:
+    from raysafe.cluster.running import SweepResult
 
 
 def arguments(parser: ArgumentParser) -> None:
@@ -13,28 +20,37 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    from rich.console import Console
-
-    from raysafe.cluster.running import run_sweep
+    live, voice = begin_live(arguments), arguments.voice
     from raysafe.config.sweeps import load_sweep
+
+    config = load_sweep(arguments.file, arguments.overrides)
+    live.step(f"{len(config.trials)} trials; loading Ray")
+    from raysafe.cluster.running import run_sweep
     from raysafe.report.ranking_tables import print_rankings
     from raysafe.report.rankings import read_rankings
     from raysafe.report.table import print_report
     from raysafe.sweep.plan import dry_run
 
-    config, how, console = load_sweep(arguments.file, arguments.overrides), options(arguments), Console()
+    how = options(arguments)
     if arguments.dry_run:
-        dry_run(config, how.storage, console)
+        voice.end(dry_run(config, how.storage, voice.out), f"{len(config.trials)} trials; nothing was run")
         return 0
-    result = run_sweep(config, how)
-    print_report(result.folder, console)
-    print_rankings(read_rankings(result.folder), console)
-    storage = f" --storage {how.storage}" if arguments.storage else ""
-    tracking = f" --tracking-uri {how.tracking_uri}" if how.tracking_uri else storage
-    console.print(f"\nresults   {result.folder}\ncompare   {program()} ui{tracking}", highlight=False, soft_wrap=True)
-    if result.exit_code:
-        console.print(f"[red]some trials failed:[/] see {result.folder}/trials/*/error.txt", soft_wrap=True)
+    result = run_sweep(config, how, live)
+    print_report(result.folder, voice.out)
+    print_rankings(read_rankings(result.folder), voice.out)
+    told = {"tracking_uri": result.tracking_uri, "exit_code": result.exit_code}
+    voice.end(sweep_document(result.folder) | told, *last_lines(arguments, result))
     return result.exit_code
+
+
+def last_lines(arguments: Namespace, result: SweepResult) -> list[str]:
+    """Where to look, the folder first."""
+    storage = f" --storage {arguments.storage}" if arguments.storage else ""
+    tracking = f" --tracking-uri {arguments.tracking_uri}" if arguments.tracking_uri else storage
+    page = result.folder / "report.html"
+    lines = [f"results   {result.folder}", *([f"report    {page}"] if page.exists() else [])]
+    lines += [f"compare   {program()} ui{tracking}"]
+    return lines + ([f"some trials failed: see {result.folder}/trials/*/error.txt"] if result.exit_code else [])
 
 
 COMMAND = Command("run a sweep", arguments, run)

@@ -2,25 +2,28 @@
 
 from argparse import Namespace
 
-from raysafe.commands.base import Command, config_arguments, name_of, options, single, tell, unsafe_text
+from raysafe.commands.base import LOADING, Command, begin_live, config_arguments, name_of, options, single, teller, unsafe_text
+from raysafe.commands.documents import plain_rates
 
 
 def run(arguments: Namespace) -> int:
-    from rich.console import Console
-
+    live, voice = begin_live(arguments), arguments.voice
+    config = single(arguments)
+    live.step(LOADING)
     from raysafe.artifacts import write_json
     from raysafe.cluster.running import one_trial
     from raysafe.report.rates import rates_table
     from raysafe.trial import run_trial
 
-    config = single(arguments)
-    with one_trial(name_of(config), config, options(arguments)) as (groups, task):
-        result = run_trial(task.plan.config, groups.store, task.folder, groups.launcher(task.plan.name, tell), task.inputs)
+    with one_trial(name_of(config), config, options(arguments), live) as (groups, task):
+        launch = groups.launcher(task.plan.name, teller(live))
+        result = run_trial(task.plan.config, groups.store, task.folder, launch, task.inputs)
     write_json(task.folder / "scores.json", result.metrics)
-    console = Console()
-    console.print(rates_table(task.plan.name, result.metrics))
-    unsafe = unsafe_text(result.unsafe_selected)
-    console.print(f"{result.selected_rows} rows selected{unsafe}\nresults   {task.folder}", highlight=False, soft_wrap=True)
+    voice.out.print(rates_table(task.plan.name, result.metrics))
+    kept = {name: getattr(result, name) for name in ("selected_rows", "unsafe_selected", "ranking_auc", "safeinstr_rows")}
+    document = {"trial": task.plan.name, "folder": str(task.folder), **kept, "scores": plain_rates(result.metrics)}
+    kept_line = f"{result.selected_rows} rows selected{unsafe_text(result.unsafe_selected)}"
+    voice.end(document, f"results   {task.folder}", kept_line)
     return 0
 
 

@@ -13,7 +13,7 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    from raysafe.cluster.running import default_storage
+    from raysafe.sweep.places import default_storage
     from raysafe.sweep.signals import started
     from raysafe.tracking.mlflow import store_uri
     from raysafe.tracking.ui import serve

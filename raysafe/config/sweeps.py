@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from raysafe.config.sections import (
     TrainingSettings,
 )
 from raysafe.config.trials import SweepConfig, TrialConfig, TrialPlan
+from raysafe.config.written import located, unwritten
 from raysafe.errors import ConfigError
 from raysafe.objectives import OBJECTIVES
 from raysafe.sandbox.world import World
@@ -66,7 +67,7 @@ def load_sweep(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> S
 def make_sweep(raw: Mapping[str, Any], where: str = "configuration") -> SweepConfig:
     """Check a sweep given as plain values, or with a function wherever it takes the import path of one; see `load_sweep`."""
     problems: list[str] = []
-    raw = named_functions(raw, "", problems)
+    raw, written = unwritten(named_functions(raw, "", problems), _TRIAL_KEYS)
     problems += [unknown_key(str(key), raw[key], (*_SWEEP_KEYS, *_TRIAL_KEYS)) for key in raw if key not in _known()]
     name, question = raw.get("name"), raw.get("question", "")
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
@@ -88,7 +89,9 @@ def make_sweep(raw: Mapping[str, Any], where: str = "configuration") -> SweepCon
     if problems:
         raise ConfigError(f"{where}: " + "; ".join(dict.fromkeys(problems)) + ".")
     assert scheduler is not None and resources is not None
-    return SweepConfig(str(name), question, tuple(trials), scheduler, resources, dict(raw))
+    if (folder := written.folder) is not None:
+        trials = [replace(plan, config=located(plan.config, folder)) for plan in trials]
+    return SweepConfig(str(name), question, tuple(trials), scheduler, resources, raw, written.facts)
 
 
 def _known() -> tuple[str, ...]:

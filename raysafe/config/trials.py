@@ -1,7 +1,7 @@
 """What a trial is and what a sweep is: frozen, and checked before they exist."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from raysafe.config.sections import (
@@ -58,7 +58,8 @@ class TrialPlan:
 
 @dataclass(frozen=True)
 class SweepConfig:
-    """A checked sweep. `resolved` is the plain form, with every default filled in by the file's own rules."""
+    """A checked sweep. `resolved` is the plain form, as the file and `--set` give it; `written`: what a file says of its
+    making that raysafe has written itself (`written.py`)."""
 
     name: str
     question: str
@@ -66,3 +67,4 @@ class SweepConfig:
     scheduler: SchedulerSettings
     resources: Resources
     resolved: Mapping[str, Any]
+    written: Mapping[str, Any] = field(default_factory=dict)

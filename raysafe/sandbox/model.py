@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -16,6 +15,7 @@ from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from raysafe.artifacts import whole
+from raysafe.sandbox.phases import ALIGNMENT, KNOWLEDGE, Phase
 from raysafe.sandbox.tokenizer import build_tokenizer
 from raysafe.sandbox.world import POSITIONS, Lesson, World, lessons
 
@@ -23,24 +23,6 @@ Progress = Callable[[int, dict[str, float]], object]
 """Receives the step and its metrics."""
 IGNORED = -100
 """Label of a position that is not learned."""
-
-
-@dataclass(frozen=True)
-class Phase:
-    """One phase of the base model's training: AdamW, linear warm-up over a tenth of the steps, then linear decay."""
-
-    steps: int
-    """Optimiser steps."""
-    lr: float
-    """Peak learning rate."""
-    batch_size: int = 32
-    """Rows a step, of similar length."""
-    weight_decay: float = 0.0
-    """AdamW's decoupled decay."""
-
-
-KNOWLEDGE = Phase(steps=500, lr=5e-3)
-ALIGNMENT = Phase(steps=150, lr=2e-3)
 
 
 def build_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausalLM:

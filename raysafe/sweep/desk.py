@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from raysafe.sweep.events import Event, JobChanged, JobState, JobWanted, PointTold, TrialEnd, TrialEnded, TrialStarted
+from raysafe.sweep.events import Event, GroupCame, JobChanged, JobState, JobWanted, PointTold, TrialEnd, TrialEnded, TrialStarted
 
 WAIT, CLOSE, RENEW = "wait", "close", "renew"
 Point = tuple[int, dict[str, float]]
@@ -44,6 +44,7 @@ class Desk:
         self.queue: deque[str] = deque()
         self.held: dict[str, Job] = {}
         self.wanted: dict[str, set[str]] = defaultdict(set)
+        self.groups: set[str] = set()
         self.served: dict[str, int] = {}
         self.ends: dict[str, TrialEnd] = {}
         self.log: list[Event] = []
@@ -108,6 +109,9 @@ class Desk:
 
         A group that asks while it holds a job has lost its workers on the way.
         """
+        if group not in self.groups:
+            self.groups.add(group)
+            self.log.append(GroupCame(time.time(), group))
         if group in self.held:
             return self._give(self.held[group], group) or self.next_job(group)
         if self.closed:

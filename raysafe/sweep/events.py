@@ -92,4 +92,12 @@ class TrialEnded:
     error: str = ""
 
 
-Event = JobWanted | JobChanged | PointTold | TrialStarted | TrialEnded
+@dataclass(frozen=True)
+class GroupCame:
+    """A group of workers has asked for work for the first time."""
+
+    at: float
+    group: str
+
+
+Event = GroupCame | JobWanted | JobChanged | PointTold | TrialStarted | TrialEnded

@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -55,8 +55,9 @@ class Work:
         return Finished(made)
 
 
-def dry_run(sweep: SweepConfig, storage: Path, console: Console) -> None:
-    """Print trials, shared stages, resources and estimated cost. Reads and checks all data; makes only the sandbox's rows."""
+def dry_run(sweep: SweepConfig, storage: Path, console: Console) -> dict[str, Any]:
+    """Print trials, shared stages, resources and estimated cost, and give them as plain values. Reads and checks all data; makes
+    only the sandbox's rows."""
     store = Store(storage)
     work = Work(store)
     own: Counter[str] = Counter()
@@ -66,9 +67,14 @@ def dry_run(sweep: SweepConfig, storage: Path, console: Console) -> None:
         steps, rows, tokens = _training(plan.config, inputs)
         own.update(steps=steps, rows=rows, tokens=int(tokens), work=int(tokens) * model_parameters(inputs.model))
     console.print(_trials_table(sweep))
-    console.print(_stages_table(work, len(sweep.trials), own))
-    console.print(_resources_line(sweep), highlight=False, soft_wrap=True)
-    console.print(_cost_line(sweep, work, own), highlight=False, soft_wrap=True)
+    lines = stage_lines(work, len(sweep.trials), own)
+    console.print(_stages_table(lines))
+    cost, seconds = _cost_line(sweep, work, own), _measured(sweep, work)[0]
+    for line in (_resources_line(sweep), cost):
+        console.print(line, highlight=False, soft_wrap=True)
+    trials = [{"trial": plan.name, "swept": plan.swept, "seed": plan.config.seed} for plan in sweep.trials]
+    what = {"sweep": sweep.name, "question": sweep.question, "trials": trials, "stages": [asdict(line) for line in lines]}
+    return what | {"resources": sweep.resources, "cost": cost, "group_seconds": seconds or None}
 
 
 def _shared(trial: TrialConfig, inputs: TrialInputs, work: Work) -> None:
@@ -171,19 +177,37 @@ def _trials_table(sweep: SweepConfig) -> Table:
     return table
 
 
-def _stages_table(work: Work, trials: int, own: Counter[str]) -> Table:
+@dataclass(frozen=True)
+class StageLine:
+    """A kind of stage in the plan. `there`: how many of its runs are in the store already; None where it isn't known ahead."""
+
+    stage: str
+    shared: bool
+    runs: int
+    there: int | None = None
+    steps: int | None = None
+    rows: int | None = None
+
+
+def stage_lines(work: Work, trials: int, own: Counter[str]) -> list[StageLine]:
+    """Shared stages by label, then those of each trial."""
+    lines = []
+    for label in dict.fromkeys(label for label, *_ in work.stages.values()):
+        keys = [key for key, value in work.stages.items() if value[0] == label]
+        steps, rows = sum(work.stages[key][1] for key in keys), sum(work.stages[key][2] for key in keys)
+        lines.append(StageLine(label, True, len(keys), len(work.ready & set(keys)), int(steps), int(rows)))
+    lines.append(StageLine("train", False, trials, steps=own["steps"], rows=own["rows"]))
+    return lines + [StageLine(label, False, trials) for label in OF_EACH_TRIAL]
+
+
+def _stages_table(lines: Sequence[StageLine]) -> Table:
     table = Table(title="stages")
     for column in ("stage", "runs", "there already", "optimiser steps", "row passes"):
         table.add_column(column, justify="left" if column == "stage" else "right")
-    labels = dict.fromkeys(label for label, *_ in work.stages.values())
-    for label in labels:
-        keys = [key for key, value in work.stages.items() if value[0] == label]
-        steps = sum(work.stages[key][1] for key in keys)
-        rows = sum(work.stages[key][2] for key in keys)
-        table.add_row(f"{label} (shared)", str(len(keys)), str(len(work.ready & set(keys))), f"{steps:,}", f"{rows:,}")
-    table.add_row("train", str(trials), "", f"{own['steps']:,}", f"{own['rows']:,}")
-    for label in OF_EACH_TRIAL:
-        table.add_row(label, str(trials), "", "", "")
+    for line in lines:
+        known = (line.there, line.steps, line.rows)
+        numbers = ["" if number is None else f"{number:,}" for number in known]
+        table.add_row(f"{line.stage} (shared)" if line.shared else line.stage, str(line.runs), *numbers)
     return table
 
 

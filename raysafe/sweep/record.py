@@ -4,6 +4,7 @@ It waits for nobody: what it tells the tracker stands in a backlog (`tracking/ba
 """
 
 import threading
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,17 +14,21 @@ from raysafe.artifacts import write_text
 from raysafe.config.trials import SweepConfig
 from raysafe.evaluation.metrics import flat_rates, rates_of
 from raysafe.report.live import LiveTable
+from raysafe.report.progress import write_progress
 from raysafe.report.rankings import read_rankings, write_rankings
 from raysafe.report.summary import SUMMARY, TrialRow, write_summary
 from raysafe.report.table import BASE, rows_of_base
 from raysafe.sweep.costs import Costs
 from raysafe.sweep.events import Event, JobChanged, JobState, JobWanted, PointTold, TrialEnded, TrialStarted
 from raysafe.sweep.folder import TrialTask
+from raysafe.sweep.pace import Pace
 from raysafe.sweep.tracked import TrackedRuns
 from raysafe.sweep.trial_record import TrialRecord
 from raysafe.tracking.base import EndStatus
 
 POLL_S = 0.3
+WRITE_S = 1.0
+"""How often `progress.json` is written at most."""
 TRAIN = "train"
 """The label of the stage whose points are a trial's own; its other stages' results stand with its end."""
 REFERENCE = "reference"
@@ -125,23 +130,21 @@ class SweepRecord:
             return "INTERRUPTED"
         return "FAILED" if any(trial.status == "FAILED" for trial in self.trials) else "FINISHED"
 
-    def stages_line(self) -> str:
-        """Shared stages made and running."""
-        shared = [event for event in self.stages.values() if event.shared]
-        running = [event.label for event in shared if event.state is JobState.RUNNING]
-        made = sum(event.state is JobState.DONE for event in shared)
-        return f"shared stages: {made} made" + (f", running: {', '.join(running)}" if running else "")
-
 
 class Recorder:
     """Follows the desk's log in a thread of its own while Tune has the main one. `events` gives what has happened from an event's
-    number on; `left` names the runs that have not ended when the sweep does."""
+    number on; `left` names the runs that have not ended when the sweep does; `live` and `progress.json` show its `pace`."""
 
     def __init__(
-        self, record: SweepRecord, events: Callable[[int], Sequence[Event]], live: LiveTable, left: Callable[[], list[str]]
+        self,
+        record: SweepRecord,
+        events: Callable[[int], Sequence[Event]],
+        left: Callable[[], list[str]],
+        pace: Pace,
+        live: LiveTable,
     ) -> None:
-        self.record, self.events, self.live, self.left = record, events, live, left
-        self._seen = 0
+        self.record, self.events, self.left, self.pace, self.live = record, events, left, pace, live
+        self._seen, self._written = 0, 0.0
         self._over = threading.Event()
         self._problem: BaseException | None = None
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -168,17 +171,22 @@ class Recorder:
         while not self._over.is_set():
             self._step()
             self._over.wait(POLL_S)
-        self._step()
+        self._step(last=True)
         status = record.status()
         if status != "INTERRUPTED":
             runs.rankings(record.trials, compared(record.folder))
         runs.end_sweep(status, record.folder, self.left())
 
-    def _step(self) -> None:
+    def _step(self, last: bool = False) -> None:
         events = self.events(self._seen)
         self.record.take(events)
+        self.pace.take(events)
         self._seen += len(events)
-        self.live.update([trial.state() for trial in self.record.trials], self.record.stages_line())
+        progress = self.pace.progress(self.record.trials, self.record.kept.values())
+        self.live.update(progress)
+        if last or time.monotonic() - self._written > WRITE_S:
+            self._written = time.monotonic()
+            write_progress(self.record.folder, progress, time.time())
 
 
 def compared(folder: Path) -> dict[str, Path]:

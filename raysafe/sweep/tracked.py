@@ -15,8 +15,9 @@ from raysafe.report.summary import SUMMARY
 from raysafe.stages.inputs import TrialInputs
 from raysafe.stages.making import History
 from raysafe.sweep.events import JobChanged, JobState, PointTold, TrialEnded
-from raysafe.sweep.folder import SWEEP
+from raysafe.sweep.places import SWEEP
 from raysafe.sweep.trial_record import TrialRecord
+from raysafe.sweep.written import trial_document
 from raysafe.tracking.base import DatasetSpec, EndStatus, RunSpec, Tracker
 
 
@@ -63,7 +64,8 @@ class TrackedRuns:
         config, name = trial.plan.config, trial.plan.name
         params = {**dotted(plain(config)), **trial.plan.swept}
         trial.run = self.tracker.start(RunSpec("trial", name, name, self.parent, params), milliseconds(at))
-        write_text(trial.folder / "config.yaml", yaml.safe_dump(plain(config), sort_keys=False))
+        written = trial_document(trial.folder.parents[1].name, config, inputs)
+        write_text(trial.folder / "config.yaml", yaml.safe_dump(written, sort_keys=False))
         self.tracker.artifact(trial.run, trial.folder / "config.yaml")
         for role, data in inputs.data().items():
             self.tracker.dataset(trial.run, DatasetSpec(role, data.path, data.fingerprint, role))

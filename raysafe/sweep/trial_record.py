@@ -9,7 +9,7 @@ from typing import Any, Literal
 from raysafe.config.trials import TrialPlan
 from raysafe.evaluation.metrics import flat_rates
 from raysafe.report.figures import figures_of
-from raysafe.report.live import TrialState
+from raysafe.report.progress import TrialState
 from raysafe.report.summary import TrialRow
 from raysafe.sweep.events import TrialStatus
 from raysafe.trial import TrialResult

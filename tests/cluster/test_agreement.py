@@ -17,6 +17,7 @@ from small import small_trial
 from raysafe.cluster.groups import Groups
 from raysafe.cluster.running import RunOptions, run_sweep
 from raysafe.config.sweeps import make_sweep
+from raysafe.report.live import LiveTable
 from raysafe.report.summary import SUMMARY, read_summary
 from raysafe.sweep.events import PointTold
 
@@ -66,7 +67,7 @@ def test_an_asha_sweep_of_eight_trials_is_recorded_as_it_was(ray_here, random_mo
             seeds=[seed], sandbox={"seed": 0}, resources={"groups": 1}, sweep={"grid": {"training.lr": LRS}},
         )
     )  # fmt: skip
-    result = run_sweep(sweep, RunOptions(storage=storage), Console(quiet=True))
+    result = run_sweep(sweep, RunOptions(storage=storage), LiveTable(Console(quiet=True)))
     rows = read_summary(result.folder / SUMMARY)
     assert len(rows) == 8 and {row.status for row in rows} == {"FINISHED", "STOPPED"} and result.exit_code == 0
     check_agreement(log, rows, points(result.tracking_uri, name, "trial"))

@@ -13,7 +13,7 @@ from raysafe.cluster import running
 from raysafe.cluster.running import RunOptions, catch_up, telling
 from raysafe.config.sweeps import make_sweep
 from raysafe.errors import InputError
-from raysafe.sweep.folder import held
+from raysafe.sweep.lock import held
 from raysafe.sweep.tracked import TrackedRuns
 from raysafe.tracking import Backlog, MemoryTracker
 

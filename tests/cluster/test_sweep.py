@@ -20,6 +20,7 @@ from raysafe.config.sections import Resources
 from raysafe.config.sweeps import make_sweep
 from raysafe.errors import ConfigError
 from raysafe.ranking.tables import COLUMNS
+from raysafe.report.live import LiveTable
 from raysafe.stages.making import History
 from raysafe.trial import run_trial
 
@@ -32,7 +33,7 @@ def sweep_of(model_folder, **sections):
 
 
 def run(sweep, storage, **options):
-    result = run_sweep(sweep, RunOptions(storage=storage, **options), Console(quiet=True))
+    result = run_sweep(sweep, RunOptions(storage=storage, **options), LiveTable(Console(quiet=True)))
     return result, pd.read_csv(result.folder / "summary.csv")
 
 

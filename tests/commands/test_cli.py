@@ -6,7 +6,7 @@ import pytest
 import yaml
 from small import small_trial
 
-from raysafe.cli import build_parser, main
+from raysafe.cli import COMMANDS, build_parser, main
 
 GOOD = {"prompt": "Where is the inn?", "response": "By the mill."}
 MANIFEST = "manifest.json"
@@ -119,8 +119,9 @@ def test_a_dry_run_prints_the_plan_and_runs_nothing(write, capsys, tmp_path):
     assert {path.parent.parent.name for path in (tmp_path / "runs").rglob(MANIFEST)} == {"world"}
 
 
-@pytest.mark.parametrize("command", ["sweep", "trial", "select", "evaluate", "report", "ui"])
+@pytest.mark.parametrize("command", list(COMMANDS))
 def test_every_command_has_help(command, capsys):
     with pytest.raises(SystemExit) as ended:
         build_parser().parse_args([command, "--help"])
-    assert ended.value.code == 0 and "--traceback" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert ended.value.code == 0 and all(option in said.out for option in ("--traceback", "--json", "--quiet", "--verbose"))

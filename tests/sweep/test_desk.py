@@ -5,7 +5,7 @@ import time
 import pytest
 
 from raysafe.sweep.desk import CLOSE, RENEW, WAIT, Desk
-from raysafe.sweep.events import JobChanged, JobState, JobWanted, PointTold, TrialEnd, TrialEnded, TrialStarted
+from raysafe.sweep.events import GroupCame, JobChanged, JobState, JobWanted, PointTold, TrialEnd, TrialEnded, TrialStarted
 
 RANK = ("rank-1", "rank", True, b"payload")
 TRAIN = ("train-1", "train", False, b"payload")
@@ -186,8 +186,8 @@ def test_the_log_has_a_trials_points_as_it_was_told_them_and_its_end_behind_them
     assert desk.look("a", "train-1", 0)[1] == (1, {"x": 1.0})
     desk.halt("a")
     assert kinds(desk) == [
-        (TrialStarted, None, None), (JobWanted, None, None), (JobChanged, JobState.RUNNING, None), (PointTold, None, 1),
-        (TrialEnded, None, None),
+        (TrialStarted, None, None), (JobWanted, None, None), (GroupCame, None, None), (JobChanged, JobState.RUNNING, None),
+        (PointTold, None, 1), (TrialEnded, None, None),
     ]  # fmt: skip
     assert desk.events(0)[-1].status == "STOPPED"
 

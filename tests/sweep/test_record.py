@@ -16,6 +16,7 @@ from raysafe.report.summary import SUMMARY, read_summary
 from raysafe.sweep.desk import Desk
 from raysafe.sweep.events import JobState, TrialEnd
 from raysafe.sweep.folder import TrialTask
+from raysafe.sweep.pace import Pace
 from raysafe.sweep.record import Recorder, SweepRecord
 from raysafe.sweep.tracked import TrackedRuns
 from raysafe.tracking import Backlog, MemoryTracker, Teller
@@ -102,7 +103,8 @@ class Sweep:
         return events
 
     def recorder(self):
-        return Recorder(self.record, self.events, LiveTable(Console(quiet=True)), lambda: list(self.backlog.open))
+        pace = Pace({}, self.record.runs.store)
+        return Recorder(self.record, self.events, lambda: list(self.backlog.open), pace, LiveTable(Console(quiet=True)))
 
     def check(self, tracker):
         tracked = {run.spec.key: run.metrics for run in tracker.runs.values() if run.spec.kind == "trial"}

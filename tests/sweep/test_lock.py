@@ -3,16 +3,17 @@
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 
 from raysafe.errors import ConfigError
-from raysafe.sweep import folder as folders
-from raysafe.sweep.folder import LOCK, held
+from raysafe.sweep import lock as locks
+from raysafe.sweep.lock import LOCK, driver_of, held
 
 HOLD = """\
 import pathlib, sys, time
-from raysafe.sweep.folder import held
+from raysafe.sweep.lock import held
 with held(pathlib.Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(600)
@@ -63,6 +64,25 @@ def test_a_file_system_without_locks_is_named_as_the_reason(tmp_path, monkeypatc
     def no_locks(file, how):
         raise OSError(37, "No locks available")
 
-    monkeypatch.setattr(folders.fcntl, "flock", no_locks)
+    monkeypatch.setattr(locks.fcntl, "flock", no_locks)
     with pytest.raises(ConfigError, match=r"can't be locked \(No locks available\).*--storage"), held(tmp_path):
         pass
+
+
+def test_who_drives_a_sweep_is_told_to_others_without_being_in_the_way(holder, tmp_path):
+    assert driver_of(tmp_path / "sweep").process == holder.pid
+    holder.kill()
+    holder.wait()
+    assert driver_of(tmp_path / "sweep") is None and driver_of(tmp_path / "nothing") is None
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_a_look_at_the_lock_stops_no_driver(tmp_path):
+    with held(tmp_path / "sweep"):
+        path = tmp_path / "sweep" / LOCK
+    path.parent.mkdir()
+    look = os.open(path, os.O_RDWR | os.O_CREAT)
+    locks.fcntl.flock(look, locks.fcntl.LOCK_SH)
+    threading.Timer(0.1, os.close, (look,)).start()
+    with held(tmp_path / "sweep"):
+        assert driver_of(tmp_path / "sweep").process == os.getpid()

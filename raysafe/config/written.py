@@ -1,0 +1,72 @@
+"""Configurations as raysafe writes them (`sweep.yaml` of a sweep, `config.yaml` of a trial), which can be run as they are.
+
+Beside the keys of a configuration they say what was true when they were written: versions, fingerprints of datasets, the folder
+that their relative paths start from. These keys are known in a written file only, where all of them stand together.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from raysafe.config.sections import SANDBOX
+from raysafe.config.trials import TrialConfig
+
+FACTS = ("fingerprint", "versions", "datasets")
+"""What every written file has."""
+MORE_FACTS = ("machine", "relative_to", "trials")
+"""What those of a later version have, or one kind of them."""
+NAME_OF_A_TRIAL = "trial"
+"""What a trial is called whose file doesn't say it."""
+HUB = "hf://"
+MODEL_PATHS = ("path", "chat_template")
+DATA_PATHS = ("finetune", "safe", "align", "align_harmful")
+EVALUATION_PATHS = ("harmful", "borderline", "utility", "new_tasks")
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a written file says beside its configuration; all empty for a file that a person wrote."""
+
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> Path | None:
+        """Where its relative paths start from; None where they start from here."""
+        base = self.facts.get("relative_to")
+        return Path(base) if isinstance(base, str) and Path(base) != Path.cwd() else None
+
+
+def unwritten(raw: Mapping[str, Any], sections: Iterable[str]) -> tuple[dict[str, Any], Written]:
+    """The configuration in plain values, and what a written file says beside it. `sections`: the keys of a whole trial.
+
+    Of a trial's file the `seed` becomes the only one of `seeds`.
+    """
+    facts = {key: raw[key] for key in (*FACTS, *MORE_FACTS) if key in raw} if all(key in raw for key in FACTS) else {}
+    own = {key: value for key, value in raw.items() if key not in facts}
+    if "seed" in own and "seeds" not in own and all(key in own for key in sections):
+        seed = own.pop("seed")
+        own = {"name": NAME_OF_A_TRIAL, **own, "seeds": [seed]}
+    return own, Written(facts)
+
+
+def located(trial: TrialConfig, folder: Path) -> TrialConfig:
+    """The trial with its relative paths taken from a folder."""
+
+    def moved(section: Any, names: Iterable[str]) -> Any:
+        paths = {name: getattr(section, name) for name in names}
+        return replace(section, **{name: str(folder / path) for name, path in paths.items() if _is_path(path)})
+
+    ranker = trial.selection.model
+    selection = replace(moved(trial.selection, ("file",)), model=moved(ranker, MODEL_PATHS) if ranker else None)
+    return replace(
+        trial,
+        model=moved(trial.model, MODEL_PATHS),
+        data=moved(trial.data, DATA_PATHS),
+        selection=selection,
+        evaluation=moved(trial.evaluation, EVALUATION_PATHS),
+    )
+
+
+def _is_path(value: str | None) -> bool:
+    return value is not None and value != SANDBOX and not value.startswith(HUB)

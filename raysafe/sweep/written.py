@@ -1,0 +1,110 @@
+"""What raysafe writes of a configuration, so that it can be run again, and what has changed since: see `config/written.py`."""
+
+import platform
+from collections.abc import Iterable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from raysafe.artifacts import fingerprint, plain
+from raysafe.config.trials import SweepConfig, TrialConfig
+from raysafe.config.written import located
+from raysafe.stages.inputs import TrialInputs
+
+_PACKAGES = ("raysafe", "torch", "transformers", "deepspeed", "ray", "mlflow")
+
+
+def sweep_document(sweep: SweepConfig, inputs: Mapping[str, TrialInputs]) -> dict[str, Any]:
+    """`sweep.yaml`: the configuration as it was given, with what is true now, and every trial in full. `inputs` by trial."""
+    trials = {plan.name: plain(plan.config) for plan in sweep.trials if plan.name in inputs}
+    facts = {"fingerprint": sweep_fingerprint(sweep), **_facts(inputs.values())}
+    return {**plain(sweep.resolved), **facts, "trials": trials}
+
+
+def trial_document(name: str, config: TrialConfig, inputs: TrialInputs) -> dict[str, Any]:
+    """`config.yaml` of a trial of the sweep `name`."""
+    return {"name": name, **plain(config), "fingerprint": trial_fingerprint(config), **_facts([inputs])}
+
+
+def sweep_fingerprint(sweep: SweepConfig) -> str:
+    """Of all trials' configurations, from wherever their paths are given."""
+    return fingerprint([[plan.name, located(plan.config, Path.cwd())] for plan in sweep.trials])
+
+
+def former_fingerprint(sweep: SweepConfig) -> str:
+    """As versions until 0.1 counted it: of the paths as they were given."""
+    return fingerprint([[plan.name, plan.config] for plan in sweep.trials])
+
+
+def trial_fingerprint(config: TrialConfig) -> str:
+    """Of one trial's configuration."""
+    return fingerprint(located(config, Path.cwd()))
+
+
+def datasets_of(inputs: Iterable[TrialInputs]) -> dict[str, dict[str, str]]:
+    """Fingerprints of datasets by role and path."""
+    data: dict[str, dict[str, str]] = {}
+    for one in inputs:
+        for role, ref in one.data().items():
+            data.setdefault(role, {})[ref.path] = ref.fingerprint
+    return data
+
+
+def versions() -> dict[str, str]:
+    """Of what decides a result."""
+    return {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}}
+
+
+def machine() -> dict[str, str]:
+    """What decides the last digits: processor and torch's kernels for it."""
+    return {"processor": processor(), "kernels": torch.backends.cpu.get_cpu_capability()}
+
+
+def processor() -> str:
+    """The processor's name, as far as the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _facts(inputs: Iterable[TrialInputs]) -> dict[str, Any]:
+    now = {"versions": versions(), "machine": machine(), "datasets": datasets_of(inputs)}
+    return now | {"relative_to": str(Path.cwd())}
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def changes(facts: Mapping[str, Any], inputs: Iterable[TrialInputs]) -> list[str]:
+    """What is no longer as a written file says: datasets, versions, the machine. Nothing for a file that a person wrote."""
+    return [*changed_data(facts, inputs), *changed_values("version of {}", facts.get("versions"), versions()), *_machine(facts)]
+
+
+def changed_data(facts: Mapping[str, Any], inputs: Iterable[TrialInputs]) -> list[str]:
+    """Roles whose rows are others now."""
+    then, found = facts.get("datasets") or {}, []
+    for role, paths in datasets_of(inputs).items():
+        known = then.get(role) or {}
+        for path, mark in paths.items():
+            if known and mark not in known.values():
+                found.append(f"the rows of {role} have changed: {path} has fingerprint {mark}, then {', '.join(known.values())}")
+    return found
+
+
+def changed_values(what: str, then: Mapping[str, str] | None, now: Mapping[str, str]) -> list[str]:
+    """Named values that differ, where both are known."""
+    names = [name for name in then or {} if name in now]
+    return [f"{what.format(name)}: {now[name]}, then {then[name]}" for name in names if then and now[name] != then[name]]
+
+
+def _machine(facts: Mapping[str, Any]) -> list[str]:
+    return changed_values("{} of this machine", facts.get("machine"), machine())
