@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich import box
 from rich.console import Console
 from rich.markup import escape
@@ -13,10 +12,13 @@ from rich.table import Table
 
 from raysafe.artifacts import write_text
 from raysafe.errors import DataError
+from raysafe.report.answer import Answer, answer_of
 from raysafe.report.figures import STAYS, Figure, listed
 from raysafe.report.means import HOW, aggregate
 from raysafe.report.naming import NONE, setting_text, short_names
 from raysafe.report.summary import SUMMARY, TrialRow, read_summary, swept_keys
+from raysafe.report.sweep_file import fresh_prompts, question_in, sweep_head
+from raysafe.report.words import NONE, setting_text, short_names
 
 MOST_SETTINGS = 4
 """Swept settings that get a column of their own."""
@@ -24,6 +26,7 @@ REPORT = "report.md"
 BASE = "base.csv"
 """Like the summary, of the untrained models."""
 BASE_STATUS = "base model"
+NO_SUMMARY = "{folder}: has no summary.csv. Name a sweep's folder, STORAGE/NAME; it is there once a trial has ended."
 _STYLES = {"FINISHED": "green", "STOPPED": "yellow", "FAILED": "red", "RUNNING": "cyan"}
 
 
@@ -134,26 +137,29 @@ def in_order(rows: Sequence[TrialRow]) -> list[TrialRow]:
 
 
 def print_report(folder: Path, console: Console) -> None:
-    """Print the tables of a sweep's folder from its `summary.csv` and write them to `report.md` beside it.
+    """Print the answer and the tables of a sweep's folder from its `summary.csv` and write them to `report.md` beside it.
 
     Raises DataError if there is no summary.
     """
     if not (folder / SUMMARY).is_file():
-        raise DataError(f"{folder}: has no {SUMMARY}. Name a sweep's folder, STORAGE/NAME; it is there once a trial has ended.")
+        raise DataError(NO_SUMMARY.format(folder=folder))
     rows, base = read_summary(folder / SUMMARY), rows_of_base(folder)
-    question, means = question_of(folder), aggregate(rows)
+    head, means = sweep_head(folder), aggregate(rows)
+    question, answer = question_in(head), answer_of(rows, fresh_prompts(head, rows))
     several = len(means) < len(rows)
     if question:
         console.print(escape(question), style="italic")
-    console.print(result_table([*_of_base(base), *means] if several else [*base, *rows], console.width))
-    for note in _notes(rows, several):
+    if rows:
+        console.print(escape(" ".join(answer.sentences)), style="bold", highlight=False)
+    console.print(result_table([*means_of_base(base), *means] if several else [*base, *rows], console.width))
+    for note in [*(answer.notes if rows else ()), *notes_of(rows, several)]:
         console.print(escape(note), style="dim", highlight=False, soft_wrap=True)
     for row in rows:
         if row.error:
             console.print(
                 f"[red]{escape(row.trial)}[/] {row.status.lower()}: {escape(row.error)}", highlight=False, soft_wrap=True
             )
-    write_text(folder / REPORT, markdown_report(folder.absolute().name, question, rows, base))
+    write_text(folder / REPORT, markdown_report(folder.absolute().name, question, rows, base, answer))
 
 
 def rows_of_base(folder: Path) -> list[TrialRow]:
@@ -162,36 +168,30 @@ def rows_of_base(folder: Path) -> list[TrialRow]:
     return [replace(row, status=BASE_STATUS) for row in read_summary(path)] if path.is_file() else []
 
 
-def _of_base(base: Sequence[TrialRow]) -> list[TrialRow]:
-    """Their mean over seeds."""
+def means_of_base(base: Sequence[TrialRow]) -> list[TrialRow]:
+    """Means over seeds of the untrained models' scores."""
     return [replace(row, status=BASE_STATUS) for row in aggregate([replace(row, status="FINISHED") for row in base])]
 
 
-def markdown_report(name: str, question: str, rows: Sequence[TrialRow], base: Sequence[TrialRow] = ()) -> str:
-    """The page: question, means over seeds where there are several, every trial, errors; `base`, the untrained models, first."""
+def markdown_report(
+    name: str, question: str, rows: Sequence[TrialRow], base: Sequence[TrialRow] = (), answer: Answer | None = None
+) -> str:
+    """The page: question, answer, means over seeds where there are several, every trial, errors; `base`, the untrained models,
+    first."""
     means = aggregate(rows)
     several = len(means) < len(rows)
-    parts = [f"# {name}", question]
+    told = [" ".join(answer.sentences), *answer.notes] if answer and rows else []
+    parts = [f"# {name}", question, *(f"**{text}**" if place == 0 else text for place, text in enumerate(told))]
     if several:
-        parts += ["## Means over seeds", markdown_table([*_of_base(base), *means]), "## Trials"]
-    parts += [markdown_table([*base, *rows]), *_notes(rows, several)]
+        parts += ["## Means over seeds", markdown_table([*means_of_base(base), *means]), "## Trials"]
+    parts += [markdown_table([*base, *rows]), *notes_of(rows, several)]
     errors = [f"- `{row.trial}` {row.status.lower()}: {row.error}" for row in rows if row.error]
     parts += ["## Errors", "\n".join(errors)] if errors else []
     return "\n\n".join(part.strip() for part in parts if part.strip()) + "\n"
 
 
-def question_of(folder: Path) -> str:
-    """The sweep's question, from its `sweep.yaml`; empty if there is none."""
-    path = folder / "sweep.yaml"
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
-    except yaml.YAMLError as error:
-        raise DataError(f"{path}: is no YAML ({error}).") from error
-    question = raw.get("question") if isinstance(raw, dict) else None
-    return question.strip() if isinstance(question, str) else ""
-
-
-def _notes(rows: Sequence[TrialRow], several: bool) -> list[str]:
+def notes_of(rows: Sequence[TrialRow], several: bool) -> list[str]:
+    """What a reader of the table must know; `several`: whether there are means over seeds."""
     if not rows:
         return ["No trial has ended yet."]
     notes = ["Rates lie between 0 and 1; ASR: attack success rate, lower is safer; [ ]: 95 % interval over prompts."]

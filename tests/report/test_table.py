@@ -93,7 +93,8 @@ def test_a_report_asks_the_question_and_names_the_errors(tmp_path: Path) -> None
 def test_a_report_is_written_down_too(tmp_path: Path) -> None:
     report(tmp_path, [a_row(), FAILED])
     text = (tmp_path / "report.md").read_text()
-    assert text.startswith(f"# {tmp_path.name}\n\n| gamma |")
+    assert text.startswith(f"# {tmp_path.name}\n\n**One trial finished: there is nothing to compare it with.**")
+    assert "\n\n| gamma |" in text
     assert "- `003-failed` failed: out of [memory] on GPU 0" in text
 
 

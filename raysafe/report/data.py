@@ -1,0 +1,249 @@
+"""All that the report reads, in one place: a sweep's folder in, frozen values out. Nothing here draws or writes.
+
+What is missing or broken is left out and named in `problems`: a report of half a sweep is better than none.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from raysafe.errors import DataError
+from raysafe.report.means import aggregate
+from raysafe.report.summary import SUMMARY, TrialRow, read_summary, swept_keys
+from raysafe.report.sweep_file import SWEEP, fresh_prompts, planned_trials, question_in, sweep_head
+from raysafe.report.table import NO_SUMMARY, in_order, rows_of_base
+from raysafe.report.words import short_names
+
+if TYPE_CHECKING:
+    from raysafe.report.rankings import SweepRankings
+
+BACKLOG = "tracking.jsonl"
+TRIAL, STAGE = "trial:", "stage:"
+VARIANT = "asr_prefill_"
+Known = TypeVar("Known")
+
+
+@dataclass(frozen=True)
+class Point:
+    """What was told of a run at one step."""
+
+    step: int
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the sweep's backlog says. `points`: by run, in the order of steps. `stages`: key to label of each shared stage."""
+
+    points: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)
+    stages: Mapping[str, str] = field(default_factory=dict)
+    status: str = ""
+    """How the sweep's own run ended; empty while it has not."""
+    began_ms: int = 0
+    last_ms: int = 0
+
+
+@dataclass(frozen=True)
+class RankStage:
+    """A ranking that was made for the sweep. `settings`: of its selector, and its seed, dotted. `scores`: by what rows are
+    grouped by, then by group, quantiles as in `diagnostics.json`."""
+
+    key: str
+    name: str
+    settings: Mapping[str, Any]
+    points: tuple[Point, ...]
+    scores: Mapping[str, Mapping[str, Mapping[str, float] | None]]
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """One sweep as the report sees it."""
+
+    folder: Path
+    sweep: Mapping[str, Any]
+    """`sweep.yaml` without its trials."""
+    planned: Mapping[str, Mapping[str, Any]]
+    """Configuration of every trial, by name."""
+    rows: tuple[TrialRow, ...]
+    base: tuple[TrialRow, ...]
+    told: Told
+    rank_stages: tuple[RankStage, ...]
+    rankings: "SweepRankings | None"
+    problems: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The sweep's."""
+        return str(self.sweep.get("name") or self.folder.absolute().name)
+
+    @property
+    def question(self) -> str:
+        """What was asked; empty if the file doesn't say."""
+        return question_in(self.sweep)
+
+    @cached_property
+    def means(self) -> list[TrialRow]:
+        """Over seeds, in order."""
+        return in_order(aggregate(self.rows))
+
+    @property
+    def scored(self) -> list[TrialRow]:
+        """Trials that ended with scores."""
+        return [row for row in self.rows if row.status in ("FINISHED", "STOPPED")]
+
+    @cached_property
+    def names(self) -> Mapping[str, str]:
+        """Short names of the swept settings, by dotted name."""
+        return short_names(swept_keys(self.rows))
+
+    @cached_property
+    def seeds(self) -> list[int]:
+        """Of the trials that have ended, or of all that were planned."""
+        found = {row.seed for row in self.rows} or {config.get("seed") for config in self.planned.values()}
+        return sorted(seed for seed in found if seed is not None)
+
+    @property
+    def state(self) -> str:
+        """FINISHED, FAILED (some trials), INTERRUPTED or RUNNING."""
+        if len(self.rows) >= max(1, len(self.planned)):
+            return "FAILED" if any(row.status == "FAILED" for row in self.rows) else "FINISHED"
+        there = (self.folder / ".lock").exists()
+        return "RUNNING" if there and self.told.status != "INTERRUPTED" else "INTERRUPTED"
+
+    @property
+    def fresh_prompts(self) -> bool:
+        """Whether every seed was asked prompts of its own."""
+        return fresh_prompts(self.sweep, self.rows)
+
+    def points(self, trial: str) -> tuple[Point, ...]:
+        """Of a trial's training and scores."""
+        return self.told.points.get(TRIAL + trial, ())
+
+
+def read_data(folder: Path, rankings: "SweepRankings | None" = None) -> ReportData:
+    """Everything of a sweep's folder. Raises DataError if there is no summary, or one that can't be read.
+
+    rankings: those of the folder, where they have been read already.
+    """
+    if not (folder / SUMMARY).is_file():
+        raise DataError(NO_SUMMARY.format(folder=folder))
+    problems: list[str] = []
+    attempt = _Attempts(problems)
+    nothing: dict[str, Any] = {}
+    unplanned: dict[str, dict[str, Any]] = {}
+    head = attempt(SWEEP, lambda: sweep_head(folder), nothing)
+    told = attempt(BACKLOG, lambda: read_backlog(folder / BACKLOG), Told())
+    rows = [_with_variants(row, told) for row in read_summary(folder / SUMMARY)]
+    if rankings is None and any((folder / "trials").glob("*/selection.parquet")):
+        rankings = attempt("selections", lambda: _rankings(folder), None)
+    return ReportData(
+        folder=folder,
+        sweep=head,
+        planned=attempt(f"{SWEEP}, trials", lambda: planned_trials(folder), unplanned),
+        rows=tuple(in_order(rows)),
+        base=tuple(attempt("base.csv", lambda: rows_of_base(folder), [])),
+        told=told,
+        rank_stages=tuple(attempt("rankings' artifacts", lambda: _rank_stages(folder, told), [])),
+        rankings=rankings,
+        problems=tuple(problems),
+    )
+
+
+@dataclass(frozen=True)
+class _Attempts:
+    """Reads what may be broken, and keeps what went wrong."""
+
+    problems: list[str]
+
+    def __call__(self, what: str, read: Callable[[], Known], otherwise: Known) -> Known:
+        try:
+            return read()
+        except Exception as problem:  # a file that others write, and may have left half of
+            self.problems.append(f"{what}: can't be read ({' '.join(str(problem).split())[:200]}).")
+            return otherwise
+
+
+def read_backlog(path: Path) -> Told:
+    """The points, stages and times that a backlog holds; a torn last line is left out."""
+    steps: dict[str, dict[int, dict[str, float]]] = {}
+    stages: dict[str, str] = {}
+    status, times = "", []
+    for entry in _entries(path):
+        run, do = entry["run"], entry["do"]
+        times += [entry["time_ms"]] if entry.get("time_ms") else []
+        if do == "log":
+            steps.setdefault(run, {}).setdefault(entry["step"], {}).update(entry["metrics"])
+        elif do == "start" and run.startswith(STAGE):
+            stages[run.removeprefix(STAGE)] = entry["spec"].get("stage") or ""
+        elif run.startswith("sweep:") and do in ("start", "end"):
+            status = entry.get("status", "")
+    points = {run: tuple(Point(step, by_step[step]) for step in sorted(by_step)) for run, by_step in steps.items()}
+    return Told(points, stages, status, min(times, default=0), max(times, default=0))
+
+
+def _entries(path: Path) -> Iterator[dict[str, Any]]:
+    if not path.is_file():
+        return
+    with path.open(encoding="utf-8") as lines:
+        for line in lines:
+            if line.endswith("\n"):
+                yield json.loads(line)
+
+
+def _with_variants(row: TrialRow, told: Told) -> TrialRow:
+    """The row with what the backlog has of its rates by prefill depth, which the summary may lack."""
+    points = told.points.get(TRIAL + row.trial, ())
+    last = next((point.metrics for point in reversed(points) if any(name.startswith("eval/") for name in point.metrics)), {})
+    variants = {name.removeprefix("eval/"): value for name, value in last.items() if name.startswith(f"eval/{VARIANT}")}
+    known = {name for name in variants if name.split("_")[2].isdigit()}
+    return replace(row, figures={**{name: variants[name] for name in known}, **row.figures})
+
+
+def _rankings(folder: Path) -> "SweepRankings | None":
+    from raysafe.report.rankings import read_rankings  # torch, which a folder without selections doesn't need
+
+    return read_rankings(folder)
+
+
+def _rank_stages(folder: Path, told: Told) -> list[RankStage]:
+    """Of the sweep's shared stages, those that ranked; their artifacts lie in the store beside the sweep."""
+    keys = [key for key, label in told.stages.items() if label == "rank"]
+    homes = {key: folder.absolute().parent / "artifacts" / "rank" / key for key in keys}
+    settings = {key: _rank_settings(_json(home / "manifest.json")) for key, home in homes.items()}
+    names = _rank_names(settings)
+    stages = []
+    for key, home in homes.items():
+        history = [Point(row["step"], row["metrics"]) for row in _json(home / "history.json") or []]
+        points = tuple(history) or told.points.get(STAGE + key, ())
+        scores = (_json(home / "diagnostics.json") or {}).get("scores", {})
+        stages.append(RankStage(key, names[key], settings[key], points, scores))
+    return sorted(stages, key=lambda stage: stage.name)
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def _rank_settings(manifest: Mapping[str, Any] | None) -> dict[str, Any]:
+    inputs = (manifest or {}).get("inputs", {})
+    return {**{f"selector.{name}": value for name, value in inputs.get("selector", {}).items()}, "seed": inputs.get("seed")}
+
+
+def _rank_names(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """`seal gamma=0.1 seed=0`: the selector, and what tells its rankings apart."""
+    names = list(dict.fromkeys(name for one in settings.values() for name in one if name != "selector.name"))
+    shown = [name for name in names if len({repr(one.get(name)) for one in settings.values() if name in one}) > 1]
+    texts = {}
+    for key, one in settings.items():
+        parts = [f"{name.rpartition('.')[2]}={one[name]}" for name in shown if one.get(name) is not None]
+        texts[key] = " ".join([str(one.get("selector.name") or key[:8]), *parts])
+    return texts
+
+
+def mean_of(rows: Sequence[TrialRow], name: str) -> float | None:
+    """Mean of a figure over the rows that have it."""
+    known = [float(row.figures[name]) for row in rows if row.figures.get(name) is not None]
+    return sum(known) / len(known) if known else None

@@ -1,0 +1,117 @@
+"""What is paid for safety: Pareto fronts, and the success of prefilling by its depth."""
+
+from collections.abc import Sequence
+
+from raysafe.report.data import VARIANT
+from raysafe.report.drawing import MOST_SERIES, MUTED, Plot, canvas
+from raysafe.report.panels.base import Absent, Spread, Subject, over_seeds, rate_axis, series
+from raysafe.report.summary import TrialRow
+from raysafe.report.words import setting_text
+
+AGAINST = ("utility", "win_rate", "new_tasks")
+"""What the safety score stands against, a picture each."""
+SAFETY = "safety_score"
+MOST_LABELS = 6
+"""Points of a front that have their settings beside them."""
+Points = Sequence[tuple[Spread, Spread, str]]
+
+
+def fronts(subject: Subject) -> list[Plot]:
+    """Safety against what it may cost: a point for each setting, the mean over its seeds; the front is a line."""
+    wanted = [figure for figure in AGAINST if figure in subject.answer.titles]
+    if SAFETY not in subject.answer.titles or not wanted:
+        raise Absent("needs a safety score and a utility")
+    return [_front(subject, figure) for figure in wanted]
+
+
+def _front(subject: Subject, figure: str) -> Plot:
+    colour, title = subject.colour_key(), subject.answer.titles[figure]
+    lines = series(subject, colour)
+    legend = [(name, style | {"linestyle": "none"}) for name, style, _ in lines] if colour else []
+    base = (subject.base(figure), subject.base(SAFETY))
+    legend += (
+        [("base model", {"color": MUTED, "marker": "x", "linestyle": "none", "markeredgewidth": 1.5})] if None not in base else []
+    )
+    picture = canvas(f"Safety against {title}", x=f"{title} (rate)", y="safety score (rate)", legend=legend, height=280)
+    everything: list[tuple[Spread, Spread, str]] = []
+    for _, style, rows in lines:
+        points = _points(subject, rows, figure)
+        everything += points
+        for across, up, _ in points:
+            cross = {"color": style["color"], "linewidth": 1, "alpha": 0.35}
+            picture.axes.plot([across.low, across.high], [up.value] * 2, **cross)
+            picture.axes.plot([across.value] * 2, [up.low, up.high], **cross)
+        x, y = [across.value for across, _, _ in points], [up.value for _, up, _ in points]
+        tips = [f"{name}\n{title} {across.value:.2f}\nsafety score {up.value:.2f}" for across, up, name in points]
+        picture.points(x, y, tips, color=style["color"], marker=style["marker"], s=34)
+    if None not in base:
+        picture.axes.scatter(*base, marker="x", color=MUTED, s=30, zorder=2)
+    _front_line(picture.axes, everything)
+    known = [end for across, _, _ in everything for end in (across.low, across.high)] + [
+        end for end in base[:1] if end is not None
+    ]
+    rate_axis(picture.axes, known, across=True)
+    rate_axis(
+        picture.axes, [end for _, up, _ in everything for end in (up.low, up.high)] + [end for end in base[1:] if end is not None]
+    )
+    return picture.named(f"front-{figure}")
+
+
+def _points(subject: Subject, rows: Sequence[TrialRow], figure: str) -> list[tuple[Spread, Spread, str]]:
+    """The means of each setting that have both figures."""
+    groups: dict[str, list[TrialRow]] = {}
+    for row in rows:
+        groups.setdefault(repr(sorted(row.swept.items())), []).append(row)
+    points = []
+    for group in groups.values():
+        across, up = over_seeds(group, figure), over_seeds(group, SAFETY)
+        name = " ".join(f"{subject.data.names[key]}={setting_text(value)}" for key, value in group[0].swept.items())
+        points += [(across, up, name)] if across and up else []
+    return points
+
+
+def on_front(points: Points) -> list[tuple[float, float, str]]:
+    """The points that none beats in one figure without losing in the other, from left to right."""
+    best: list[tuple[float, float, str]] = []
+    for across, up, name in sorted(points, key=lambda point: (-point[0].value, -point[1].value)):
+        if not best or up.value > best[-1][1]:
+            best.append((across.value, up.value, name))
+    return best[::-1]
+
+
+def _front_line(axes: object, points: Points) -> None:
+    front = on_front(points)
+    if len(front) > 1:
+        axes.step([x for x, _, _ in front], [y for _, y, _ in front], where="post", color=MUTED, linewidth=1, zorder=1)  # type: ignore[attr-defined]
+
+
+def depths(subject: Subject) -> list[Plot]:
+    """The attack's success over the tokens that are put into the model's mouth, for each setting that colours tell apart."""
+    found = {name for row in subject.data.scored for name in row.figures if name.startswith(VARIANT)}
+    tokens = sorted(int(name.removeprefix(VARIANT)) for name in found if name.removeprefix(VARIANT).isdigit())
+    if not tokens:
+        raise Absent("no trial was attacked by prefilling")
+    keys = sorted(subject.varied, key=lambda key: key != subject.colour_key())
+    few = [key for key in keys if len(subject.levels(key)) <= MOST_SERIES]
+    return [_depth(subject, key, tokens) for key in few] or [_depth(subject, None, tokens)]
+
+
+def _depth(subject: Subject, key: str | None, tokens: Sequence[int]) -> Plot:
+    lines = series(subject, key)
+    legend = [(name, style) for name, style, _ in lines] if key else []
+    name = subject.data.names[key] if key else "all"
+    picture = canvas(
+        f"ASR by prefill depth{f', by {name}' if key else ''}", x="prefilled tokens", y="ASR prefill (rate)", legend=legend
+    )
+    for _, style, rows in lines:
+        known = {depth: spread for depth in tokens if (spread := over_seeds(rows, f"{VARIANT}{depth}"))}
+        if known:
+            low, high = [one.low for one in known.values()], [one.high for one in known.values()]
+            picture.axes.fill_between(list(known), low, high, color=style["color"], alpha=0.14, linewidth=0)
+            means = [one.value for one in known.values()]
+            picture.axes.plot(list(known), means, color=style["color"], linestyle=style["linestyle"], linewidth=1.6)
+            texts = [f"{depth} tokens: {one.value:.2f} [{one.low:.2f}, {one.high:.2f}]" for depth, one in known.items()]
+            picture.points(list(known), means, texts, color=style["color"], marker=style["marker"], s=30)
+    picture.axes.set_xticks(tokens)
+    rate_axis(picture.axes, [0.0, 1.0])
+    return picture.named(f"depth-{name}")

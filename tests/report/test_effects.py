@@ -1,0 +1,135 @@
+"""Differences between the levels of a setting, on cases that can be worked by hand."""
+
+import math
+import random
+from statistics import NormalDist
+
+import pytest
+
+from raysafe.report.effects import effects_of, ends
+from raysafe.report.means import T_POINTS
+from raysafe.report.student import normal_point, t_point
+from raysafe.report.summary import TrialRow
+
+
+def trial(seed=0, status="FINISHED", win=0.5, width=0.0, n=0, **swept):
+    """A trial with a win rate, width to either side of it, and n prompts."""
+    figures = {"win_rate": win, "win_rate_low": win - width, "win_rate_high": win + width}
+    keys = {"gamma": "selector.gamma", "objective": "objective.name", "selector": "selector.name", "percent": "selection.percent"}
+    return TrialRow(
+        f"{swept} {seed}", status, seed, {keys[name]: value for name, value in swept.items()}, figures | ({"win_rate_n": n} if n else {})
+    )
+
+
+def only(rows, **more):
+    (effect,) = effects_of(rows, ["win_rate"], **more).effects
+    return effect
+
+
+def test_points_of_student_are_those_of_the_table():
+    assert [t_point(0.05, df) for df in range(1, 16)] == pytest.approx(T_POINTS, abs=6e-4)
+    assert t_point(0.05, 10**6) == normal_point(0.05) == pytest.approx(1.959964, abs=1e-6)
+
+
+def test_one_degree_of_freedom_is_cauchy():
+    """P(|T| > t) = 1 - 2/pi atan(t), so t = tan(pi/2 (1 - alpha))."""
+    assert t_point(0.001, 1) == pytest.approx(math.tan(math.pi / 2 * 0.999), rel=1e-6)
+
+
+def test_an_interval_over_seeds_by_hand():
+    """Differences 0.1, 0.2, 0.3: mean 0.2, s = 0.1. No prompts' width. Two cells, so pooled: half of the interaction, residuals
+    -+0.05, 0, +-0.05 in either cell: 4 * 0.0025 / 2 = 0.005; 2 * 0.005 = s squared. t(2) = 4.3027: 0.2 -+ 4.3027 * 0.1 / sqrt(3)."""
+    rows = [trial(seed, win=0.5, gamma=0.1) for seed in range(3)] + [trial(s, win=0.6 + s / 10, gamma=0.2) for s in range(3)]
+    effect = only(rows)
+    assert effect.difference == pytest.approx(0.2) and (effect.seeds, effect.pairs) == (3, 3)
+    assert (effect.low, effect.high) == (pytest.approx(0.2 - 0.24842, abs=1e-4), pytest.approx(0.2 + 0.24842, abs=1e-4))
+
+
+def test_one_seed_has_the_prompts_interval_of_a_difference():
+    """Newcombe: 0.5 -+ 0.1 against 0.8 -+ 0.1: 0.3 -+ sqrt(0.01 + 0.01)."""
+    effect = only([trial(win=0.5, width=0.1, n=48, gamma=0.1), trial(win=0.8, width=0.1, n=32, gamma=0.2)])
+    assert (effect.low, effect.high) == (pytest.approx(0.3 - math.sqrt(0.02)), pytest.approx(0.3 + math.sqrt(0.02)))
+    assert effect.shown and (effect.seeds, effect.prompts) == (1, 32)
+
+
+def test_seeds_and_prompts_add_up():
+    """No spread over seeds: the prompts' width stays as it is, as all seeds may have been asked the same; with prompts of their own it
+    shrinks with their root."""
+    rows = [trial(seed, win=win, width=0.1, gamma=win) for seed in range(4) for win in (0.4, 0.6)]
+    assert only(rows).visible == pytest.approx(math.sqrt(0.02))
+    assert only(rows, fresh_prompts=True).visible == pytest.approx(math.sqrt(0.02) / 2)
+
+
+def test_what_seeds_and_company_do_by_themselves_drops_out():
+    """Each objective and each seed has a level of its own; gamma adds 0.1 to all."""
+    rows = [
+        trial(seed, win=0.1 + 0.3 * (objective == "dpo") + 0.05 * seed + gamma, gamma=gamma, objective=objective)
+        for gamma in (0.1, 0.2) for objective in ("sft", "dpo") for seed in range(3)
+    ]  # fmt: skip
+    of_gamma, of_objective = effects_of(rows, ["win_rate"]).effects
+    assert of_gamma.difference == pytest.approx(0.1) and of_gamma.visible == pytest.approx(0, abs=1e-9) and of_gamma.shown
+    assert of_objective.difference == pytest.approx(0.3) and of_objective.levels == (("sft",), ("dpo",))
+
+
+def test_every_comparison_makes_all_intervals_wider():
+    """Three levels, two figures: six comparisons; their normal point is that of 0.05 / 6."""
+    rows = [trial(win=0.5, width=0.1, gamma=gamma) for gamma in (0.1, 0.2, 0.3)]
+    for row in rows:
+        row.figures.update({"utility": 0.5, "utility_low": 0.4, "utility_high": 0.6})
+    found = effects_of(rows, ["win_rate", "utility"]).effects
+    assert len(found) == 6
+    assert found[0].visible == pytest.approx(math.sqrt(0.02) * NormalDist().inv_cdf(1 - 0.05 / 12) / 1.959964, rel=1e-5)
+
+
+def test_settings_that_only_change_together_are_one_factor():
+    rows = [trial(win=0.2, gamma=0.1, percent=70), trial(win=0.6, gamma=0.2, percent=80)]
+    effects = effects_of(rows, ["win_rate"])
+    assert effects.together == ("selector.gamma", "selection.percent") == effects.effects[0].factor
+    assert effects.effects[0].levels == ((0.1, 70), (0.2, 80))
+
+
+def test_a_setting_of_a_method_belongs_to_the_method():
+    """Random has no gamma: it is compared with SEAL at every gamma, and gammas with each other."""
+    rows = [trial(win=0.2, selector="random"), *(trial(win=0.5 + g, selector="seal", gamma=g) for g in (0.1, 0.3))]
+    by_factor = effects_of(rows, ["win_rate"]).by_factor
+    assert by_factor["selector.name",][0].means == (pytest.approx(0.2), pytest.approx(0.7))
+    assert [effect.levels for effect in by_factor["selector.gamma",]] == [((0.1,), (0.3,))]
+
+
+def test_stopped_trials_count_only_where_nothing_else_can_be_compared():
+    rows = [trial(win=0.2, gamma=0.1), trial(win=0.9, gamma=0.2), trial(status="STOPPED", win=0.5, gamma=0.3)]
+    assert len(effects_of(rows, ["win_rate"]).used) == 2
+    assert len(effects_of(rows[1:], ["win_rate"]).used) == 2 and len(effects_of(rows[1:], ["win_rate"]).effects) == 1
+
+
+def test_failed_trials_and_lost_partners_are_left_out():
+    """Seed 1 has no finished partner at 0.2: one pair is left."""
+    rows = [trial(0, gamma=0.1), trial(0, win=0.7, gamma=0.2), trial(1, gamma=0.1), trial(1, "FAILED", gamma=0.2)]
+    assert (only(rows).pairs, only(rows).seeds) == (1, 1)
+
+
+def test_an_interval_without_width_has_that_of_prompts_that_were_all_alike():
+    """n = 32: Wilson's end at 0 is z²/(32 + z²) = 0.1072."""
+    part = normal_point(0.05) ** 2 / (32 + normal_point(0.05) ** 2)
+    known = {"asr": 0.0, "asr_low": 0.0, "asr_high": 0.0, "asr_n": 32}
+    assert ends(known, "asr") == (0.0, 0.0, pytest.approx(part)) and part == pytest.approx(0.10718, abs=1e-5)
+    assert ends({**known, "asr": 0.5, "asr_low": 0.5, "asr_high": 0.5}, "asr") == pytest.approx((0.5, 0.5 - part / 2, 0.5 + part / 2))
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 3])
+def test_where_nothing_has_an_effect_hardly_ever_one_is_shown(seeds):
+    """Sixty sweeps of 5 x 2 settings, 32 prompts a trial, every prompt a coin of 0.3, trials' own luck of -+0.05 beside it. At
+    most 5 % may show something; 8 of 60 or more have a chance below 1 in 100 then."""
+    draw = random.Random(seeds)
+    assert sum(any(effect.shown for effect in effects_of(a_null_sweep(draw, seeds), ["win_rate"]).effects) for _ in range(60)) < 8
+
+
+def a_null_sweep(draw, seeds):
+    rows = []
+    for seed in range(seeds):
+        for gamma in (0.1, 0.2, 0.3, 0.4, 0.5):
+            for objective in ("sft", "dpo"):
+                chance = 0.3 + (draw.choice((-0.05, 0.05)) if seeds > 1 else 0.0)
+                share = sum(draw.random() < chance for _ in range(32)) / 32
+                rows.append(trial(seed, win=share, width=1.96 * math.sqrt(0.25 / 32), n=32, gamma=gamma, objective=objective))
+    return rows
