@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from raysafe.report.effects import Effect, Effects, Level, effects_of
 from raysafe.report.figures import listed
+from raysafe.report.naming import setting_text, short_names
 from raysafe.report.summary import TrialRow
-from raysafe.report.words import setting_text, short_names
 
 MOST_MOVED = 3
 """Figures that a sentence tells of one setting."""
@@ -127,10 +127,10 @@ class _Teller:
 
     def _nothing(self) -> str:
         if self.effects.together:
-            verb = "were" if len(self.effects.together) > 1 else "was"
-            return f"No two trials are alike in all but {self.name(self.effects.together)}, so what {verb} changed can't be told apart"
-        count = len(self.effects.used)
-        return "One trial finished: there is nothing to compare it with" if count == 1 else "No setting has two values: nothing to compare"
+            return f"No two trials are alike in all but {self.name(self.effects.together)}: its effect can't be told from others"
+        if len(self.effects.used) == 1:
+            return "One trial finished: there is nothing to compare it with"
+        return "No setting has two values, so there is nothing to compare"
 
 
 def _left_out(rows: Sequence[TrialRow], effects: Effects) -> list[str]:

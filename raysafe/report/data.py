@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from raysafe.errors import DataError
 from raysafe.report.means import aggregate
+from raysafe.report.naming import short_names
 from raysafe.report.summary import SUMMARY, TrialRow, read_summary, swept_keys
 from raysafe.report.sweep_file import SWEEP, fresh_prompts, planned_trials, question_in, sweep_head
 from raysafe.report.table import NO_SUMMARY, in_order, rows_of_base
-from raysafe.report.words import short_names
 
 if TYPE_CHECKING:
     from raysafe.report.rankings import SweepRankings

@@ -16,9 +16,9 @@ from raysafe.report.data import ReportData, read_data
 from raysafe.report.drawing import save
 from raysafe.report.latex import REPORT_TEX, latex_report
 from raysafe.report.markup import chip, code, facts, folded, items, section, table
+from raysafe.report.naming import setting_text
 from raysafe.report.panels import PANELS, Absent, Panel, Subject
 from raysafe.report.table import REPORT, markdown_report, means_of_base, notes_of
-from raysafe.report.words import setting_text
 
 if TYPE_CHECKING:
     from raysafe.report.rankings import SweepRankings

@@ -18,7 +18,6 @@ from raysafe.report.means import HOW, aggregate
 from raysafe.report.naming import NONE, setting_text, short_names
 from raysafe.report.summary import SUMMARY, TrialRow, read_summary, swept_keys
 from raysafe.report.sweep_file import fresh_prompts, question_in, sweep_head
-from raysafe.report.words import NONE, setting_text, short_names
 
 MOST_SETTINGS = 4
 """Swept settings that get a column of their own."""

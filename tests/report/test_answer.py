@@ -40,11 +40,15 @@ def test_no_effect_is_said_with_what_would_have_been_seen():
 
 def test_one_seed_can_not_tell_a_setting_from_luck():
     *_, second = answer_of(grid(1, {"sft": 0.5, "wdoor": 0.9})).sentences
-    assert "32 prompts × 1 seed can show" in second and second.endswith("with one seed, what a setting does can't be told from luck.")
+    assert "32 prompts × 1 seed can show" in second and second.endswith(
+        "with one seed, what a setting does can't be told from luck."
+    )
 
 
 def test_a_single_setting_tells_what_it_left_alone():
-    rows = [trial(seed, swept={"selector.gamma": gamma}, win_rate=0.5, safety_score=gamma) for seed in (0, 1) for gamma in (0.1, 0.9)]
+    rows = [
+        trial(seed, swept={"selector.gamma": gamma}, win_rate=0.5, safety_score=gamma) for seed in (0, 1) for gamma in (0.1, 0.9)
+    ]
     _, second = answer_of(rows).sentences
     assert second == "It made no difference to win rate that 32 prompts × 2 seeds can show."
 
@@ -56,12 +60,14 @@ def test_settings_that_were_changed_together_are_not_separated():
     ]  # fmt: skip
     answer = answer_of(rows)
     assert answer.sentences[0].startswith("Changing gamma and percent from 0.1, 70 to 0.9, 80 moved safety score")
-    assert "gamma and percent were never changed one without the other: what each of them does can't be separated" in answer.notes[0]
+    assert (
+        "gamma and percent were never changed one without the other: what each of them does can't be separated" in answer.notes[0]
+    )
 
 
 def test_where_no_two_trials_compare_that_is_all():
     rows = [trial(0, swept={"selector.gamma": 0.1}, win_rate=0.1), trial(1, swept={"selector.gamma": 0.2}, win_rate=0.9)]
-    assert answer_of(rows).sentences == ("No two trials are alike in all but gamma, so what was changed can't be told apart.",)
+    assert answer_of(rows).sentences == ("No two trials are alike in all but gamma: its effect can't be told from others.",)
 
 
 @pytest.mark.parametrize(("count", "says"), [(0, "No trial has finished yet"), (1, "One trial finished")])

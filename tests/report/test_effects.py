@@ -17,7 +17,11 @@ def trial(seed=0, status="FINISHED", win=0.5, width=0.0, n=0, **swept):
     figures = {"win_rate": win, "win_rate_low": win - width, "win_rate_high": win + width}
     keys = {"gamma": "selector.gamma", "objective": "objective.name", "selector": "selector.name", "percent": "selection.percent"}
     return TrialRow(
-        f"{swept} {seed}", status, seed, {keys[name]: value for name, value in swept.items()}, figures | ({"win_rate_n": n} if n else {})
+        f"{swept} {seed}",
+        status,
+        seed,
+        {keys[name]: value for name, value in swept.items()},
+        figures | ({"win_rate_n": n} if n else {}),
     )
 
 
@@ -38,7 +42,7 @@ def test_one_degree_of_freedom_is_cauchy():
 
 def test_an_interval_over_seeds_by_hand():
     """Differences 0.1, 0.2, 0.3: mean 0.2, s = 0.1. No prompts' width. Two cells, so pooled: half of the interaction, residuals
-    -+0.05, 0, +-0.05 in either cell: 4 * 0.0025 / 2 = 0.005; 2 * 0.005 = s squared. t(2) = 4.3027: 0.2 -+ 4.3027 * 0.1 / sqrt(3)."""
+    -+0.05, 0, +-0.05 in either: 4 * 0.0025 / 2 = 0.005; 2 * 0.005 = s squared. t(2) = 4.3027: 0.2 -+ 4.3027 * 0.1 / sqrt(3)."""
     rows = [trial(seed, win=0.5, gamma=0.1) for seed in range(3)] + [trial(s, win=0.6 + s / 10, gamma=0.2) for s in range(3)]
     effect = only(rows)
     assert effect.difference == pytest.approx(0.2) and (effect.seeds, effect.pairs) == (3, 3)
@@ -53,8 +57,8 @@ def test_one_seed_has_the_prompts_interval_of_a_difference():
 
 
 def test_seeds_and_prompts_add_up():
-    """No spread over seeds: the prompts' width stays as it is, as all seeds may have been asked the same; with prompts of their own it
-    shrinks with their root."""
+    """No spread over seeds: the prompts' width stays as it is, as all seeds may have been asked the same; with prompts of their
+    own it shrinks with their root."""
     rows = [trial(seed, win=win, width=0.1, gamma=win) for seed in range(4) for win in (0.4, 0.6)]
     assert only(rows).visible == pytest.approx(math.sqrt(0.02))
     assert only(rows, fresh_prompts=True).visible == pytest.approx(math.sqrt(0.02) / 2)
@@ -113,7 +117,9 @@ def test_an_interval_without_width_has_that_of_prompts_that_were_all_alike():
     part = normal_point(0.05) ** 2 / (32 + normal_point(0.05) ** 2)
     known = {"asr": 0.0, "asr_low": 0.0, "asr_high": 0.0, "asr_n": 32}
     assert ends(known, "asr") == (0.0, 0.0, pytest.approx(part)) and part == pytest.approx(0.10718, abs=1e-5)
-    assert ends({**known, "asr": 0.5, "asr_low": 0.5, "asr_high": 0.5}, "asr") == pytest.approx((0.5, 0.5 - part / 2, 0.5 + part / 2))
+    assert ends({**known, "asr": 0.5, "asr_low": 0.5, "asr_high": 0.5}, "asr") == pytest.approx(
+        (0.5, 0.5 - part / 2, 0.5 + part / 2)
+    )
 
 
 @pytest.mark.parametrize("seeds", [1, 2, 3])

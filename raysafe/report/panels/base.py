@@ -8,8 +8,8 @@ from raysafe.report.answer import Answer
 from raysafe.report.data import ReportData, mean_of
 from raysafe.report.drawing import MOST_SERIES, MUTED, Plot, series_style
 from raysafe.report.means import interval
+from raysafe.report.naming import setting_text, trial_title
 from raysafe.report.summary import TrialRow
-from raysafe.report.words import setting_text
 
 MOST_DOTS = 200
 """Trials that are drawn one by one, each with a tip."""
@@ -174,12 +174,10 @@ def base_line(axes: Any, value: float | None) -> None:
         axes.axhline(value, zorder=1, **BASE_STYLE)
 
 
-def tip(row: TrialRow, names: Mapping[str, str], figures: Mapping[str, str]) -> str:
+def tip(row: TrialRow, figures: Mapping[str, str]) -> str:
     """What a trial's point says: its settings, and some figures by name and title."""
-    settings = " ".join(f"{names.get(key, key)}={setting_text(value)}" for key, value in row.swept.items())
-    seed = f" seed {row.seed}" if row.seed is not None else ""
     values = [f"{title} {row.figures[name]:.2f}" for name, title in figures.items() if name in row.figures]
-    return "\n".join([f"{settings}{seed}".strip() or row.trial, *values])
+    return "\n".join([trial_title(row.swept, row.seed) or row.trial, *values])
 
 
 def text_on(shade: float) -> str:

@@ -6,8 +6,8 @@ from typing import Any
 
 from raysafe.report.data import Point, RankStage
 from raysafe.report.drawing import MUTED, Plot, canvas, note, series_style
+from raysafe.report.naming import setting_text
 from raysafe.report.panels.base import Absent, Subject, rate_axis
-from raysafe.report.words import setting_text
 
 MOST_LINES = 60
 """Trials or rankings in one picture."""

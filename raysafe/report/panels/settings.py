@@ -8,6 +8,7 @@ from typing import Any
 from raysafe.report.answer import change, level_text
 from raysafe.report.drawing import COLOURS, MUTED, PAPER, Canvas, Plot, canvas, label, small
 from raysafe.report.effects import Effect
+from raysafe.report.naming import setting_text
 from raysafe.report.panels.base import (
     BASE_STYLE,
     MOST_DOTS,
@@ -24,7 +25,6 @@ from raysafe.report.panels.base import (
     tip,
 )
 from raysafe.report.summary import TrialRow
-from raysafe.report.words import setting_text
 
 MOST_HEAT_PAIRS = 3
 MOST_CELLS = 10
@@ -102,7 +102,7 @@ def _line(subject: Subject, picture: Canvas, style: Mapping[str, Any], parts: Pa
     known = {place: spread for place, rows in parts.items() if (spread := over_seeds(rows, figure))}
     dots = [(place, row) for place, rows in parts.items() for row in rows if figure in row.figures]
     if len(known) < len(dots) and len(subject.data.scored) <= MOST_DOTS:
-        tips = [tip(row, subject.data.names, {figure: subject.answer.titles[figure]}) for _, row in dots]
+        tips = [tip(row, {figure: subject.answer.titles[figure]}) for _, row in dots]
         at, values = [place for place, _ in dots], [row.figures[figure] for _, row in dots]
         picture.points(at, values, tips, color=style["color"], s=10, alpha=0.5, linewidths=0, zorder=2)
     low, high = [spread.low for spread in known.values()], [spread.high for spread in known.values()]

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from raysafe.report.data import VARIANT
 from raysafe.report.drawing import MOST_SERIES, MUTED, Plot, canvas
+from raysafe.report.naming import trial_title
 from raysafe.report.panels.base import Absent, Spread, Subject, over_seeds, rate_axis, series
 from raysafe.report.summary import TrialRow
-from raysafe.report.words import setting_text
 
 AGAINST = ("utility", "win_rate", "new_tasks")
 """What the safety score stands against, a picture each."""
@@ -65,8 +65,7 @@ def _points(subject: Subject, rows: Sequence[TrialRow], figure: str) -> list[tup
     points = []
     for group in groups.values():
         across, up = over_seeds(group, figure), over_seeds(group, SAFETY)
-        name = " ".join(f"{subject.data.names[key]}={setting_text(value)}" for key, value in group[0].swept.items())
-        points += [(across, up, name)] if across and up else []
+        points += [(across, up, trial_title(group[0].swept))] if across and up else []
     return points
 
 

@@ -1,0 +1,129 @@
+"""The page and its files, from a sweep's folder as it is left on disk; tests/browser looks at it in a browser."""
+
+import re
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+
+import pytest
+
+from raysafe.errors import DataError
+from raysafe.report.page import write_page
+from raysafe.report.panels import PANELS
+from raysafe.report.panels.base import Spread
+from raysafe.report.panels.tradeoffs import on_front
+
+from .folders import a_sweep, a_trial
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two gammas, two p's, two objectives, two seeds; everything that a sweep leaves."""
+    folder = tmp_path_factory.mktemp("runs") / "made <up>"
+    a_sweep(folder)
+    write_page(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def text(folder):
+    return (folder / "report.html").read_text()
+
+
+def test_the_page_has_everything_in_it(text):
+    """Nothing is fetched: no script, no address but the name spaces of SVG, no file beside it."""
+    assert "<script" not in text and not re.search(r'(?:src|href)="(?!#|data:)', text.replace("xlink:href", "href"))
+    assert set(re.findall(r"https?://[\w./]+", text)) <= {"http://www.w3.org/1999/xlink"}
+
+
+def test_the_page_says_what_was_asked_what_came_of_it_and_how_to_repeat_it(text):
+    assert "Does &lt;gamma&gt; matter?" in text and "made &lt;up&gt;" in text
+    assert "Changing objective from sft to wdoor moved" in text
+    assert "torch 2.13.0" in text and "raysafe sweep" in text and "finetune: data.jsonl 0123456789abcdef" in text
+
+
+def test_every_panel_is_drawn(text):
+    missing = [panel.key for panel in PANELS if f'<section id="{panel.key}">' not in text]
+    assert missing == [] and "Not drawn" not in text
+
+
+def test_every_picture_is_a_file_too(folder, text):
+    names = {path.stem for path in (folder / "plots").glob("*.svg")}
+    assert names == {path.stem for path in (folder / "plots").glob("*.png")}
+    assert len(names) == text.count("<svg ") > 30
+    for path in (folder / "plots").glob("*.svg"):
+        ET.parse(path)
+
+
+def test_ids_are_unique_on_the_page_and_colours_are_variables(text):
+    ids = re.findall(r'\bid="([^"]+)"', text)
+    assert len(ids) == len(set(ids))
+    svgs = "".join(re.findall(r"<svg .*?</svg>", text, re.DOTALL))
+    assert "var(--ink)" in svgs and not re.search("#1b1f24|#5b6570|#0072b2", svgs, re.IGNORECASE)
+    assert set(re.findall(r"url\(#([^)]+)\)", svgs)) <= set(ids)
+
+
+def test_points_say_what_they_are(text):
+    assert "γ=0.1 p=70 sft seed 0\nwin rate 0." in text
+
+
+def test_the_table_has_means_first_and_every_trial_folded(text):
+    assert text.index("Means over seeds") < text.index("Every trial (16)")
+    assert text.count('<span class="chip finished">finished</span>') == 8 + 16
+
+
+def test_latex_and_markdown_have_the_tables(folder):
+    tex, markdown = (folder / "report.tex").read_text(), (folder / "report.md").read_text()
+    assert tex.count(r"\toprule") == tex.count(r"\bottomrule") == 2 and r"made \textless{}up\textgreater{}" in tex
+    assert "**Changing objective from sft to wdoor" in markdown and markdown.count("| finished |") == 8 + 16
+
+
+def test_a_running_sweep_says_how_far_it_is(tmp_path):
+    a_sweep(tmp_path / "s", ended=5)
+    (tmp_path / "s" / ".lock").touch()
+    text = write_page(tmp_path / "s").read_text()
+    assert "running: 5 of 16 trials have ended" in text and "may change" in text
+
+
+def test_a_summary_alone_makes_a_page_that_names_what_is_not_drawn(tmp_path):
+    a_sweep(tmp_path / "s", only_summary=True)
+    text = write_page(tmp_path / "s").read_text()
+    assert (
+        "Training: tracking.jsonl has no points of trainings." in text
+        and "Scores of the rankings: no trial has a selection" in text
+    )
+    assert text.count("<svg ") > 20
+
+
+def test_broken_files_cost_their_panels_alone(tmp_path):
+    a_sweep(tmp_path / "s")
+    (tmp_path / "s" / "tracking.jsonl").write_text("{\n")
+    (tmp_path / "s" / "trials" / a_trial(0) / "selection.parquet").write_bytes(b"none")
+    text = write_page(tmp_path / "s").read_text()
+    assert "tracking.jsonl: can&#x27;t be read" in text and "selections: can&#x27;t be read" in text and text.count("<svg ") > 20
+
+
+def test_a_panel_that_fails_costs_nothing_else(tmp_path, monkeypatch):
+    def broken(subject):
+        raise ZeroDivisionError("of its own")
+
+    monkeypatch.setattr("raysafe.report.page.PANELS", [replace(PANELS[0], draw=broken), *PANELS[1:]])
+    a_sweep(tmp_path / "s", only_summary=True)
+    with pytest.warns(UserWarning, match="could not be drawn"):
+        text = write_page(tmp_path / "s").read_text()
+    assert "What moved: it could not be drawn (ZeroDivisionError: of its own)." in text and text.count("<svg ") > 20
+
+
+def test_of_a_sweep_of_which_nothing_ended_there_is_a_page(tmp_path):
+    a_sweep(tmp_path / "s", ended=0)
+    assert "No trial has finished yet" in write_page(tmp_path / "s").read_text()
+
+
+def test_a_folder_without_a_summary_is_told(tmp_path):
+    with pytest.raises(DataError, match="Name a sweep's folder"):
+        write_page(tmp_path)
+
+
+def test_the_front_is_what_nothing_beats():
+    known = ((1, 0.2, "a"), (0.5, 0.5, "b"), (0.4, 0.4, "c"), (0.1, 1, "d"))
+    points = [(Spread(x, x, x, 1), Spread(y, y, y, 1), name) for x, y, name in known]
+    assert [name for *_, name in on_front(points)] == ["d", "b", "a"]
