@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from raysafe.commands.base import Command, unsafe_text
+from raysafe.commands.voice import printable
 from raysafe.errors import DataError
 from raysafe.report.live import shortened
 
@@ -171,7 +172,7 @@ class Page:
 
     def _text(self, name: str, text: str) -> None:
         room = self.width - 15
-        shown = text if self.full else clipped(text, room * LINES_OF_A_TEXT)
+        shown = printable(text if self.full else clipped(text, room * LINES_OF_A_TEXT))
         for place, rest in enumerate(Text(shown).wrap(self.console, room)):
             rest.rstrip()
             self.console.print(Text(f"       {name if place == 0 else '':7s}", "dim").append_text(rest), soft_wrap=True)

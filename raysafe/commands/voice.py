@@ -67,6 +67,11 @@ class Voice:
             Console(file=self.stdout).print(line, markup=False, highlight=False, soft_wrap=True)
 
 
+def printable(text: str) -> str:
+    """A text from elsewhere without what would steer a terminal."""
+    return "".join(sign if sign.isprintable() or sign == "\n" else "\N{REPLACEMENT CHARACTER}" for sign in text)
+
+
 def finite(value: Any) -> Any:
     """JSON knows no NaN and no infinity: they become null."""
     if isinstance(value, dict):
