@@ -44,7 +44,7 @@ WITHIN = {
 """Packages that may import less, or of their own line a named neighbour."""
 HOMES = {
     "ray": "cluster",
-    "mlflow": "tracking/mlflow.py",
+    "mlflow": "tracking/mlflow",
     "deepspeed": "training/engine.py",
     "data_selection": "selection/dsir.py",
 }

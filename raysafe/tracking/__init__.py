@@ -16,7 +16,8 @@ from raysafe.tracking.base import (
 )
 from raysafe.tracking.comparison import views_of
 from raysafe.tracking.memory import MemoryTracker
-from raysafe.tracking.mlflow import MlflowTracker, store_uri
+from raysafe.tracking.mlflow import MlflowTracker
+from raysafe.tracking.stores import store_uri
 from raysafe.tracking.ui import serve
 
 __all__ = [

@@ -84,7 +84,6 @@ class Chart:
     of `lines` and `bars` one metric, over steps and over runs."""
 
     kind: ChartKind
-    title: str
     axes: tuple[Column, ...]
 
     def __post_init__(self) -> None:

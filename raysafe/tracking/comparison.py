@@ -21,19 +21,20 @@ def views_of(swept: Mapping[str, int], headline: Sequence[str]) -> list[View]:
     settings = tuple(Column("param", name) for name, values in swept.items() if values > 1)
     metrics = tuple(Column("metric", name) for name in headline)
     columns, order = settings + metrics, _named(metrics, "safety_score")
-    compare = Chart("parallel", "Swept settings and headline metrics", columns or (Column("param", "seed"),))
+    axes = [column for column in columns if column != order] + ([order] if order else [])  # lines have the last axis's colour
+    compare = Chart("parallel", tuple(axes) or (Column("param", "seed"),))
     views = [View(MAIN_VIEW, "Compare the trials", "trial", columns, (compare,), order)]
     utility = [column for name in ("utility", "win_rate", "new_tasks") if (column := _named(metrics, name))]
     if order and utility:
-        charts = tuple(Chart("scatter", f"Safety against {_plain(column)}", (column, order)) for column in utility)
+        charts = tuple(Chart("scatter", (column, order)) for column in utility)
         views.append(View("safety-utility", "Safety against utility", "trial", columns, charts, order))
     if {"gamma", "percent"} <= {column.name for column in settings}:
         plane = Column("param", "gamma"), Column("param", "percent")
-        charts = tuple(Chart("contour", _plain(metric), (*plane, metric)) for metric in metrics)
+        charts = tuple(Chart("contour", (*plane, metric)) for metric in metrics)
         views.append(View("gamma-p", "γ × p", "trial", columns, charts, order))
     views.append(View("training", "Training", "trial", columns, _curves(*LOSSES, *SCORES), order))
     ranked = (*(column for column in settings if column.name in ("gamma", "seed")), Column("param", "selector"))
-    bars = Chart("bars", "auc", (Column("metric", RANKING[0]),))
+    bars = Chart("bars", (Column("metric", RANKING[0]),))
     known = tuple(Column("metric", name) for name in RANKING[:2])
     views.append(View("selections", "Selections", "stage", (*ranked, *known), (bars, *_curves(*RANKING)), known[0], "rank"))
     return views
@@ -43,9 +44,5 @@ def _named(metrics: Sequence[Column], name: str) -> Column | None:
     return next((metric for metric in metrics if metric.name.rpartition("/")[2] == name), None)
 
 
-def _plain(column: Column) -> str:
-    return column.name.rpartition("/")[2].replace("_", " ")
-
-
 def _curves(*names: str) -> tuple[Chart, ...]:
-    return tuple(Chart("lines", name, (Column("metric", name),)) for name in names)
+    return tuple(Chart("lines", (Column("metric", name),)) for name in names)

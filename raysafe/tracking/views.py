@@ -10,8 +10,7 @@ from base64 import b64encode
 from typing import Any
 from urllib.parse import urlencode
 
-from raysafe.errors import InputError
-from raysafe.tracking.base import Chart, Column, View
+from raysafe.tracking.base import Chart, Column, Refused, View
 
 TAG = "mlflow.sharedViewState."
 MOST_CHARACTERS = 20_000
@@ -22,6 +21,28 @@ MOST_RUNS = 100
 """MLflow's page draws no more lines in one chart."""
 _TYPES = {"parallel": "PARALLEL", "scatter": "SCATTER", "contour": "CONTOUR", "lines": "LINE", "bars": "BAR"}
 
+_WIDTHS = {"param": 100, "metric": 150}
+_OTHER_CHARTS = {
+    "trial": ("eval", "train", "seconds", "Model metrics"),
+    "stage": ("selector", "rank", "Model metrics"),
+    "sweep": ("Model metrics",),
+}
+"""Sections, by the beginnings of metrics' names, into which the page puts a chart for every metric: folded at first."""
+_LINES = {
+    "lineSmoothness": 0,
+    "useGlobalLineSmoothing": True,
+    "xAxisKey": "step",
+    "useGlobalXaxisKey": True,
+    "selectedXAxisMetricKey": "",
+    "scaleType": "linear",
+    "xAxisScaleType": "linear",
+    "range": {},
+    "yAxisKey": "metric",
+    "yAxisExpressions": [],
+    "ignoreOutliers": False,
+}
+"""Without them the page smooths the curves."""
+
 
 def view_link(server: str, experiment_id: str, key: str) -> str:
     """The address at which a server (`http://host:port`) opens a view of an experiment, on the pages for training."""
@@ -29,14 +50,19 @@ def view_link(server: str, experiment_id: str, key: str) -> str:
     return f"{server.rstrip('/')}/#/experiments/{experiment_id}/runs?{query}"
 
 
+def runs_link(server: str, experiment_id: str) -> str:
+    """The address at which a server shows an experiment's runs."""
+    return f"{server.rstrip('/')}/#/experiments/{experiment_id}/runs?workflowType=machine_learning"
+
+
 def view_tag(view: View, time_ms: int) -> tuple[str, str]:
-    """Name and text of the experiment's tag that keeps a view. Raises InputError if it is too long for MLflow."""
+    """Name and text of the experiment's tag that keeps a view. Raises Refused if it is too long for MLflow."""
     state = json.dumps(page_state(view), separators=(",", ":"))
     if len(state) > PLAIN_CHARACTERS:
         state = "deflate;" + b64encode(zlib.compress(state.encode(), 9)).decode()
     text = json.dumps({"name": view.name, "createdAt": time_ms, "updatedAt": time_ms, "state": state}, separators=(",", ":"))
     if len(text) > MOST_CHARACTERS:
-        raise InputError(f"The view {view.name!r} takes {len(text)} characters, and MLflow keeps {MOST_CHARACTERS}.")
+        raise Refused(f"The view {view.name!r} takes {len(text)} characters, and MLflow keeps {MOST_CHARACTERS}.")
     return TAG + view.key, text
 
 
@@ -52,12 +78,12 @@ def page_state(view: View) -> dict[str, Any]:
         "datasetsFilter": [],
         "modelVersionFilter": "All Runs",
         "selectedColumns": ["attributes.`Run Name`", *map(_key, view.columns)],
-        "columnOrder": [],
-        "columnWidths": {},
+        "columnOrder": ["attributes.`Run Name`", *map(_key, view.columns)],
+        "columnWidths": {_key(column): _WIDTHS[column.kind] for column in view.columns} | {"attributes.`Run Name`": 280},
         "runsExpanded": {},
         "runsPinned": [],
         "runsHidden": [],
-        "runsHiddenMode": "SHOWALL",
+        "runsHiddenMode": "SHOW_ALL",
         "runsVisibilityMap": {},
         "runListHidden": True,
         "isAccordionReordered": True,
@@ -68,20 +94,27 @@ def page_state(view: View) -> dict[str, Any]:
         "autoRefreshEnabled": True,
         "globalLineChartConfig": {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""},
         "chartsSearchFilter": "",
-        "compareRunSections": [
-            {
-                "uuid": section,
-                "name": view.name,
-                "display": True,
-                "isReordered": True,
-                "deleted": False,
-                "isGenerated": False,
-                "columns": 1 if len(view.charts) == 1 else 2,
-                "cardHeight": 500 if len(view.charts) == 1 else 360,
-            }
-        ],
+        "compareRunSections": [_section(section, view.name, len(view.charts)), *map(_folded, _OTHER_CHARTS[view.kind])],
         "compareRunCharts": [_card(chart, f"{view.key}-{place}", section) for place, chart in enumerate(view.charts)],
     }
+
+
+def _section(uuid: str, name: str, charts: int) -> dict[str, Any]:
+    large = charts == 1
+    return {
+        "uuid": uuid,
+        "name": name,
+        "display": True,
+        "isReordered": True,
+        "deleted": False,
+        "isGenerated": False,
+        "columns": 1 if large else 2,
+        "cardHeight": 500 if large else 360,
+    }
+
+
+def _folded(name: str) -> dict[str, Any]:
+    return {"uuid": f"{name}-folded", "name": name, "display": False, "isReordered": True, "deleted": False, "isGenerated": True}
 
 
 def _filter(view: View) -> str:
@@ -97,7 +130,6 @@ def _card(chart: Chart, uuid: str, section: str) -> dict[str, Any]:
     card = {
         "uuid": uuid,
         "type": _TYPES[chart.kind],
-        "displayName": chart.title,
         "runsCountToCompare": MOST_RUNS,
         "metricSectionId": section,
         "deleted": False,
@@ -110,8 +142,7 @@ def _card(chart: Chart, uuid: str, section: str) -> dict[str, Any]:
             "showAllRuns": True,
         }
     elif chart.kind in ("lines", "bars"):
-        names = [axis.name for axis in chart.axes]
-        card |= {"metricKey": names[0], "selectedMetricKeys": names} if chart.kind == "lines" else {"metricKey": names[0]}
+        card |= {"metricKey": chart.axes[0].name} | (_LINES if chart.kind == "lines" else {})
     else:
         card |= {letter + "axis": _axis(axis) for letter, axis in zip("xyz", chart.axes, strict=False)}
     return card

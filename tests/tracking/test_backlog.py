@@ -36,7 +36,7 @@ def tell(tracker: Tracker, rows: int = 3) -> None:
     for step in range(rows):
         tracker.log(trial, step, {"train/loss": 1.0 / (step + 1), "epoch": step}, 3)
     tracker.model(trial, ModelSpec("a", "/store/a", "best"))
-    tracker.view(View("main", "Main", "trial", (LOSS,), (Chart("lines", "Loss", (LOSS,)),)), 4)
+    tracker.view(View("main", "Main", "trial", (LOSS,), (Chart("lines", (LOSS,)),)), 4)
     tracker.note(trial, {"description": "it ended"})
     tracker.end(trial, "FINISHED", time_ms=9)
     tracker.end(sweep, "FINISHED", time_ms=9)

@@ -9,7 +9,10 @@ def names(columns):
 
 def test_the_main_view_compares_the_swept_settings_and_the_headline_metrics():
     main = views_of({"gamma": 5, "objective": 2, "seed": 1}, HEADLINE)[0]
-    assert names(main.charts[0].axes) == names(main.columns) == ["gamma", "objective", *HEADLINE]
+    assert names(main.columns) == ["gamma", "objective", *HEADLINE]
+    assert set(main.charts[0].axes) == set(main.columns) and main.charts[0].axes[-1] == main.order, (
+        "the last axis gives the colour"
+    )
     assert main.order.name == "eval/safety_score"
 
 

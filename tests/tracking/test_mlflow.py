@@ -11,7 +11,7 @@ import pytest
 from raysafe.errors import InputError, RaysafeError
 from raysafe.tracking import MlflowTracker, Refused, RunSpec, store_uri
 from raysafe.tracking.base import link_to, with_runs
-from raysafe.tracking.mlflow import check_uri, sqlite_path
+from raysafe.tracking.stores import check_uri, sqlite_path
 
 SWEEP, TRIAL = RunSpec("sweep", "s", "s"), RunSpec("trial", "000-a", "a")
 

@@ -27,7 +27,7 @@ from raysafe.tracking import (
 
 TRIAL = RunSpec("trial", "000-a", "gamma 0.1", params={"selector.gamma": 0.1, "model.lora": None, "data.finetune": "sandbox"})
 GAMMA = Column("param", "gamma")
-VIEW = View("best", "Best", "trial", (GAMMA,), (Chart("parallel", "γ", (GAMMA,)),), GAMMA)
+VIEW = View("best", "Best", "trial", (GAMMA,), (Chart("parallel", (GAMMA,)),), GAMMA)
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,11 @@ def test_it_shows_runs_on_loopback_and_ctrl_c_ends_it(
     process, url = server
     local = keep_a_whole_run(mlflow_tracker, a_file)
     assert page(f"{url}/health", 90) == "OK"
+    assert page(f"{url}/ajax-api/3.0/mlflow/assistant/config") is None, (
+        "it would run shell commands for whoever is on this machine"
+    )
+    assert page(f"{url}//x/../ajax-api/3.0/mlflow/assistant/providers") is None
+    assert "machine_learning" in str(page(url)), "a first visit sees the pages for training"
     assert keep_a_whole_run(MlflowTracker(url, experiment), a_file) == local, "the server knows the run by its key"
     remote = keep_a_whole_run(MlflowTracker(url, "remote"), a_file)
     for run_id in (local, remote):
@@ -90,8 +95,3 @@ def test_a_taken_port_is_told(tmp_path: Path) -> None:
         taken.listen()
         with pytest.raises(InputError, match="--port"):
             serve(store_uri(tmp_path), taken.getsockname()[1])
-
-
-def test_a_server_needs_no_second_one() -> None:
-    with pytest.raises(InputError, match="in a browser"):
-        serve("http://somewhere:5000")

@@ -7,17 +7,14 @@ import zlib
 import pytest
 
 from raysafe.artifacts import fingerprint
-from raysafe.errors import InputError
-from raysafe.tracking import Chart, Column, View
+from raysafe.tracking import Chart, Column, Refused, View
 from raysafe.tracking.views import MOST_CHARACTERS, page_state, view_link, view_tag
 
 GAMMA, SAFETY = Column("param", "gamma"), Column("metric", "eval/safety_score")
 
 
 def view(charts: int = 1) -> View:
-    return View(
-        "compare", "γ", "trial", (GAMMA, SAFETY), tuple(Chart("contour", "c", (GAMMA, GAMMA, SAFETY)) for _ in range(charts))
-    )
+    return View("compare", "γ", "trial", (GAMMA, SAFETY), tuple(Chart("contour", (GAMMA, GAMMA, SAFETY)) for _ in range(charts)))
 
 
 def state_in(text: str) -> dict:
@@ -35,7 +32,7 @@ def test_the_state_is_read_back_however_long(charts: int) -> None:
 
 def test_a_view_that_mlflow_could_not_keep_is_refused() -> None:
     columns = tuple(Column("param", fingerprint(place)) for place in range(4000))
-    with pytest.raises(InputError, match="MLflow keeps 20000"):
+    with pytest.raises(Refused, match="MLflow keeps 20000"):
         view_tag(View("long", "Long", "trial", columns, ()), 5)
 
 

@@ -1,34 +1,22 @@
-"""The record in MLflow: the only file that imports mlflow, and only when a tracker is made, since that takes seconds.
-
-MLflow's and its database's exceptions end here: callers see RaysafeError with a sentence that says what to do.
-"""
+"""The record in MLflow, which is imported only when a tracker is made, since that takes seconds."""
 
 import json
-import logging
-import os
 import re
-import sqlite3
 import time
-import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, nullcontext
-from importlib.metadata import entry_points
+from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from filelock import FileLock
-
-from raysafe.errors import InputError, RaysafeError
+from raysafe.errors import InputError
 from raysafe.tracking.base import (
     DESCRIPTION,
     TABLES,
     DatasetSpec,
     EndStatus,
     ModelSpec,
-    Refused,
     RunSpec,
     View,
     changed_tags,
@@ -37,47 +25,15 @@ from raysafe.tracking.base import (
     split_finite,
     without_password,
 )
+from raysafe.tracking.mlflow.border import border, opened
+from raysafe.tracking.stores import sqlite_path
 from raysafe.tracking.views import view_tag
 
 _STATUS: dict[EndStatus, str] = {"FINISHED": "FINISHED", "STOPPED": "FINISHED", "FAILED": "FAILED", "INTERRUPTED": "KILLED"}
 _BATCH = 100
 """MLflow takes at most 100 parameters and 1,000 metrics in a call."""
-_REFUSALS = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST"}
-"""MLflow's answers that will be the same the next time."""
-SCHEMES = {"sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks"}
 _SHOWN = "mlflow.loggedArtifacts"
 _Point = tuple[str, int]
-
-
-def store_uri(storage: Path) -> str:
-    """The default store of a storage folder: `sqlite:////…/mlflow.db`."""
-    return f"sqlite:///{Path(storage).absolute() / 'mlflow.db'}"
-
-
-def sqlite_path(uri: str) -> Path | None:
-    """The database file of a sqlite URI; None for other stores."""
-    path = uri.removeprefix("sqlite:///").partition("?")[0]
-    return Path(path).absolute() if uri.startswith("sqlite:///") and path else None
-
-
-def check_uri(uri: str) -> None:
-    """Raise InputError if MLflow has no store of this kind; whether it is there and answers is found out later."""
-    scheme = urlsplit(uri).scheme.partition("+")[0]
-    plugins = {plugin.name for plugin in entry_points(group="mlflow.tracking_store")}
-    if scheme not in SCHEMES | plugins and not uri.startswith("databricks"):
-        raise InputError(
-            f"--tracking-uri: got {without_password(uri)!r}, but it takes a store of MLflow, as sqlite:////path/mlflow.db or "
-            f"http://host:5000 (one of {', '.join(sorted(SCHEMES | plugins))})."
-        )
-
-
-def quiet_environment() -> dict[str, str]:
-    """Variables under which MLflow neither sends usage statistics nor tells of every table that it makes."""
-    return {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "WARNING"}
-
-
-_SHORT_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
-"""What fails is told again by our own backlog, which sees the whole; MLflow's patience would be minutes for each call."""
 
 
 class MlflowTracker:
@@ -90,14 +46,9 @@ class MlflowTracker:
         self._uri = uri
         self._told: dict[str, set[_Point]] = defaultdict(set)
         self._resumed: set[tuple[str, str]] = set()
-        self._foreign = _import_mlflow()
         path = sqlite_path(uri)
-        with self._border("be opened"), _made_by_one(path), _no_outdated_warnings():
-            from mlflow.tracking import MlflowClient
-
-            if path:
-                _probe(path)
-            self._client = MlflowClient(uri, registry_uri=uri)
+        with self._border("be opened"):
+            self._client = opened(uri)
             self._experiment_id = self._experiment(experiment, path)
 
     def start(self, run: RunSpec, time_ms: int | None = None) -> str:
@@ -178,18 +129,8 @@ class MlflowTracker:
             self._resumed |= {(run_id, name) for name in names}
             raise
 
-    @contextmanager
-    def _border(self, doing: str) -> Iterator[None]:
-        try:
-            yield
-        except self._foreign as error:
-            if sqlite_path(self._uri):
-                advice = "Check that its folder can be written and has room, then go on with --resume."
-            else:
-                advice = "Check that the server of --tracking-uri answers and lets you in, then go on with --resume."
-            reason = without_password(str(error).strip().partition("\n")[0])[:300].rstrip(".")
-            kind = Refused if getattr(error, "error_code", None) in _REFUSALS else RaysafeError
-            raise kind(f"MLflow's store {without_password(self._uri)} could not {doing}: {reason}. {advice}") from error
+    def _border(self, doing: str) -> AbstractContextManager[None]:
+        return border(self._uri, doing)
 
     def _experiment(self, name: str, path: Path | None) -> str:
         found = self._client.get_experiment_by_name(name)
@@ -279,40 +220,3 @@ def _chunks(pairs: Mapping[str, str]) -> Iterator[list[tuple[str, str]]]:
     items = iter(pairs.items())
     while chunk := list(islice(items, _BATCH)):
         yield chunk
-
-
-def _import_mlflow() -> tuple[type[Exception], ...]:
-    """Import it quietly; returns the exceptions that it lets out."""
-    for name, value in (quiet_environment() | _SHORT_PATIENCE).items():
-        os.environ.setdefault(name, value)
-    import mlflow.tracking  # noqa: F401  # slow, and meant to be paid here
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
-
-    logging.getLogger("mlflow").setLevel(os.environ["MLFLOW_LOGGING_LEVEL"].upper())
-    return MlflowException, SQLAlchemyError, sqlite3.Error, OSError
-
-
-def _made_by_one(path: Path | None) -> Any:
-    """Two sweeps that start at once on a fresh folder would both run MLflow's migrations, and one would fail."""
-    if path is None:
-        return nullcontext()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(str(path.with_name(f".{path.name}.lock")))
-
-
-def _probe(path: Path) -> None:
-    """Fail at once on a file that can't be written or is no database, where MLflow would try for two minutes."""
-    with closing(sqlite3.connect(path, timeout=30)) as connection:
-        connection.execute("BEGIN IMMEDIATE")
-        connection.rollback()
-
-
-@contextmanager
-def _no_outdated_warnings() -> Iterator[None]:
-    """MLflow's tables use what SQLAlchemy 2.1 calls outdated; nobody here can do anything about it."""
-    from sqlalchemy.exc import SADeprecationWarning
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SADeprecationWarning)
-        yield
