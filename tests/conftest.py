@@ -11,6 +11,7 @@ import torch
 
 HERE = Path(__file__).parent
 MARKS = {
+    "browser": ("browser", "training"),
     "cluster": ("ray", "training"),
     "training": ("training", "numeric"),
     "stages": ("training",),

@@ -47,7 +47,7 @@ class _Teller:
         if not self.effects.effects:
             return [f"{self._nothing()}."]
         moved = sorted(self._moved(), key=lambda factor: -abs(self.effects.by_factor[factor][0].difference))
-        still = [factor for factor in self.effects.factors if factor not in moved]
+        still = [factor for factor, found in self.effects.by_factor.items() if found and factor not in moved]
         if not moved:
             return [f"{self._no_difference(still, first=True)}.", f"{self._would_have_been_seen(still)}{self._luck()}."]
         first = f"{self._change(moved[0])}."

@@ -97,7 +97,7 @@ def _legend_lines(legend: Sequence[tuple[str, Mapping[str, Any]]]) -> list[list[
     lines: list[list[tuple[float, str, Mapping[str, Any]]]] = []
     place = WIDTH + 1.0
     for name, style in legend:
-        width = 32 + 5.5 * len(name)
+        width = 32 + 5.8 * len(name)
         if place + width > WIDTH:
             lines.append([])
             place = 6.0
@@ -126,9 +126,10 @@ def series_style(place: int) -> dict[str, Any]:
     }
 
 
-def note(axes: Any, text: str) -> None:
-    """A small remark inside the axes, top left."""
-    label(axes, 0.02, 0.95, text, transform=axes.transAxes, color=MUTED)
+def note(figure: Any, text: str) -> None:
+    """A small remark, bottom right."""
+    height = figure.get_size_inches()[1] * _DPI
+    figure.text(1 - 12 / WIDTH, 10 / height, text, fontsize=_SIZES["tick"], color=MUTED, va="center", ha="right")
 
 
 def label(axes: Any, x: float, y: float, text: str, **style: Any) -> None:

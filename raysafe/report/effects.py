@@ -8,7 +8,7 @@ import itertools
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -17,8 +17,24 @@ from raysafe.report.summary import TrialRow, swept_keys
 
 ALPHA = 0.05
 """The chance that any of a sweep's comparisons shows a difference where none has one."""
+MOST_LEVELS = 12
+"""Numbers of a setting that are compared one by one; of more, neighbours are taken together."""
+GROUPS = 4
 Level = tuple[Any, ...]
 """The values of a factor's settings."""
+
+
+class Range(str):
+    """A text for neighbouring numbers of a setting, such as `0.1 to 0.4`."""
+
+    low: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Range":
+        """The range of some numbers, in order."""
+        text = cls(f"{values[0]:g} to {values[-1]:g}")
+        text.low = float(values[0])
+        return text
 
 
 @dataclass(frozen=True)
@@ -104,7 +120,7 @@ def effects_of(rows: Sequence[TrialRow], figures: Sequence[str], fresh_prompts: 
     compared without them.
     """
     for statuses in (("FINISHED",), ("FINISHED", "STOPPED")):
-        used = [row for row in rows if row.status in statuses]
+        used = _grouped([row for row in rows if row.status in statuses])
         keys = [key for key in swept_keys(used) if len({repr(row.swept.get(key)) for row in used}) > 1]
         alone = [pairs for key in keys for pairs in _pairs_of((key,), keys, used)]
         together = tuple(key for key in keys if (key,) not in {pairs.factor for pairs in alone})
@@ -118,6 +134,20 @@ def effects_of(rows: Sequence[TrialRow], figures: Sequence[str], fresh_prompts: 
     found = tuple(_effect(pairs, figure, noise[figure], alpha, fresh_prompts) for pairs, figure in wanted)
     factors = tuple(dict.fromkeys(pairs.factor for pairs in [*alone, *joint]))
     return Effects(found, factors, together, tuple(used))
+
+
+def _grouped(rows: Sequence[TrialRow]) -> list[TrialRow]:
+    """The rows, with numbers of which a setting has many (as in a random search) as ranges of about as many values each."""
+    ranges: dict[str, dict[Any, Range]] = {}
+    for key in swept_keys(rows):
+        ordered = sorted({value for row in rows if isinstance(value := row.swept.get(key), int | float)})
+        if len(ordered) > MOST_LEVELS:
+            cuts = [round(place * len(ordered) / GROUPS) for place in range(GROUPS + 1)]
+            parts = [ordered[low:high] for low, high in itertools.pairwise(cuts)]
+            ranges[key] = {value: Range.of(part) for part in parts for value in part}
+    if not ranges:
+        return list(rows)
+    return [replace(row, swept={k: ranges.get(k, {}).get(v, v) for k, v in row.swept.items()}) for row in rows]
 
 
 def _pairs_of(factor: tuple[str, ...], keys: Sequence[str], rows: Sequence[TrialRow]) -> Iterable[_Pairs]:
@@ -204,12 +234,12 @@ def _over_seeds(differences: Sequence[float], noise: _Noise, alpha: float) -> fl
 
 def _noise(rows: Sequence[TrialRow], figure: str) -> _Noise:
     """From the cells (trials of the same settings) that have all seeds; a trial that is another one's twin counts once."""
-    cells: dict[str, dict[Any, float]] = defaultdict(dict)
+    cells: dict[str, dict[Any, list[float]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         if figure in row.figures and not row.figures.get("same_as"):
-            cells[repr(sorted(row.swept.items()))][row.seed] = float(row.figures[figure])
+            cells[repr(sorted(row.swept.items()))][row.seed].append(float(row.figures[figure]))
     seeds = set().union(*cells.values()) if cells else set()
-    whole = [cell for cell in cells.values() if set(cell) == seeds]
+    whole = [{seed: _mean(values) for seed, values in cell.items()} for cell in cells.values() if set(cell) == seeds]
     if len(whole) < 2 or len(seeds) < 2:
         return _Noise()
     grand = _mean([value for cell in whole for value in cell.values()])
@@ -225,6 +255,6 @@ def _mean(values: Sequence[float]) -> float:
 
 def _order(value: Any) -> tuple[int, float]:
     """Unset first, then numbers by size; texts stay as they come."""
-    if value is None:
-        return 0, 0.0
+    if value is None or isinstance(value, Range):
+        return 0, getattr(value, "low", -math.inf)
     return (1, float(value)) if isinstance(value, int | float) else (2, 0.0)

@@ -6,6 +6,9 @@ from html import escape
 from raysafe.report.summary import TrialRow
 from raysafe.report.table import BASE_STATUS, Grid, make_grid
 
+MOST_LINES = 30
+"""A longer table scrolls in a frame of its own."""
+
 
 def table(rows: Sequence[TrialRow]) -> str:
     """The result table: best values bold, intervals dimmed, status as chips."""
@@ -18,7 +21,8 @@ def table(rows: Sequence[TrialRow]) -> str:
         cells = "".join(_cell(grid, name, number, place) for place, name in enumerate(names))
         kind = ' class="base"' if status == BASE_STATUS else ""
         lines.append(f"<tr{kind}>{cells}</tr>")
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
+    tall = " tall" if len(lines) > MOST_LINES else ""
+    return f'<div class="scroll{tall}"><table><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
 
 
 def _left(grid: Grid, place: int) -> str:

@@ -24,6 +24,10 @@ from raysafe.selection import SELECTORS
 
 FOLDER = "rankings"
 USUAL_PERCENT = 80.0
+MOST_COMPARED = 100
+"""Rankings that are compared pair by pair, in order; five hundred would be 124,750 pairs."""
+MOST_PICTURES = 60
+"""Rankings that get a picture of their own."""
 _DECIDES = re.compile(
     r"selector\.|seed$|model\.|sandbox\.|selection\.model\.|data\.(finetune|safe|plant|max_length)$"
     r"|training\.(clip|zero_stage|precision|batching|gradient_checkpointing)$"
@@ -50,8 +54,9 @@ class SweepRankings:
 
     @cached_property
     def agreements(self) -> list[Agreement]:
-        """Of every pair of rankings of the same data."""
-        named = [(ranking.name, ranking.maker, ranking.shown, ranking.tensors) for ranking in self.rankings]
+        """Of every pair of rankings of the same data, as far as they are compared."""
+        compared = self.rankings[:MOST_COMPARED]
+        named = [(ranking.name, ranking.maker, ranking.shown, ranking.tensors) for ranking in compared]
         return agreements(named, self.percents)
 
     @property
@@ -66,10 +71,16 @@ class SweepRankings:
         pairs = len(self.rankings) * (len(self.rankings) - 1) // 2
         if len(self.rankings) == 1:
             return ["The sweep has one ranking: there is nothing to compare it with."]
+        few = [f"Only the first {MOST_COMPARED} of {len(self.rankings)} rankings are compared."] if self._more else []
         if data == 1:
-            return []
+            return few
         counted = f"{len(self.rankings)} rankings of {data} data sets: {len(self.agreements)} of {pairs} pairs are comparable."
-        return [counted, SAME_DATA_ONLY]
+        return [*few, counted, SAME_DATA_ONLY]
+
+    @property
+    def _more(self) -> bool:
+        """Whether there are more than are compared."""
+        return len(self.rankings) > MOST_COMPARED
 
 
 def read_rankings(folder: Path) -> SweepRankings:
@@ -89,7 +100,8 @@ def read_rankings(folder: Path) -> SweepRankings:
 
 
 def write_rankings(report: SweepRankings) -> dict[str, Path]:
-    """Write tables and pictures, each whole; returns the picture of the ranking of each trial. Without a ranking, nothing."""
+    """Write tables and pictures, each whole; returns the picture of the ranking of each trial, as far as rankings have one.
+    Without a ranking, nothing."""
     if not report.rankings:
         return {}
     folder = report.folder / FOLDER
@@ -103,10 +115,11 @@ def write_rankings(report: SweepRankings) -> dict[str, Path]:
     if compared:
         write_text(folder / "overlap.csv", _csv(agreement.row() for agreement in report.agreements))
         draw_overlap(folder / "overlap.png", report.rankings, report.agreements)
-    pictures = {ranking.name: folder / "each" / f"{ranking.slug}.png" for ranking in report.rankings}
-    for ranking in report.rankings:
+    shown = report.rankings[:MOST_PICTURES]
+    pictures = {ranking.name: folder / "each" / f"{ranking.slug}.png" for ranking in shown}
+    for ranking in shown:
         draw_single(pictures[ranking.name], ranking)
-    return {trial: pictures[ranking.name] for ranking in report.rankings for trial in ranking.trials}
+    return {trial: pictures[ranking.name] for ranking in shown for trial in ranking.trials}
 
 
 def ranking_rows(report: SweepRankings) -> list[dict[str, Any]]:

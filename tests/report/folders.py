@@ -10,7 +10,6 @@ import yaml
 from raysafe.ranking.tables import Ranking, keep_top
 from raysafe.report.summary import TrialRow, write_summary
 
-ROWS = 40
 RATES = ("asr_direct", "over_refusal", "utility", "new_tasks")
 
 
@@ -24,12 +23,15 @@ def a_trial(number: int) -> str:
     return f"{number:03}-trial"
 
 
-def a_sweep(folder: Path, trials=None, ended: int | None = None, only_summary: bool = False) -> None:
-    """What a sweep leaves: W-DOOR closes the hole of prefilling, gamma and p do next to nothing. `ended`: trials so far."""
+def a_sweep(folder: Path, trials=None, ended: int | None = None, only_summary: bool = False, rows: int = 40) -> None:
+    """What a sweep leaves: W-DOOR closes the hole of prefilling, gamma and p do next to nothing.
+
+    trials: as `combinations` gives them. ended: trials so far. rows: of D.
+    """
     trials = trials or combinations()
-    rows = [_row(number, *trial) for number, trial in enumerate(trials)]
+    summary = [_row(number, *trial) for number, trial in enumerate(trials)]
     folder.mkdir(parents=True)
-    write_summary(folder / "summary.csv", rows[:ended])
+    write_summary(folder / "summary.csv", summary[:ended])
     base = TrialRow("base 0", "FINISHED", 0, figures=_rated("safety_score", 0.5) | _rated("utility", 1.0))
     write_summary(folder / "base.csv", [base])
     if only_summary:
@@ -39,7 +41,7 @@ def a_sweep(folder: Path, trials=None, ended: int | None = None, only_summary: b
     _write_backlog(folder, trials[:ended])
     _write_rank_artifacts(folder.parent / "artifacts" / "rank", sorted({(trial[0], trial[3]) for trial in trials}))
     for (name, config), trial in list(zip(configs.items(), trials, strict=True))[:ended]:
-        _write_trial(folder / "trials" / name, config, trial)
+        _write_trial(folder / "trials" / name, config, trial, rows)
 
 
 def _rated(name, value, half=0.05, n=32):
@@ -54,7 +56,7 @@ def _row(number, gamma, percent, objective, seed):
     figures |= _rated("asr_prefill", 0.02 if closed else 0.95 + luck)
     for name in RATES:
         figures |= _rated(name, {"utility": 0.97, "new_tasks": 0.4 + gamma / 10 + luck}.get(name, 0.03))
-    figures |= {"epochs": 2, "wall_s": 12.5, "selected_rows": ROWS * percent // 100, "ranking_auc": 0.9}
+    figures |= {"epochs": 2, "wall_s": 12.5, "selected_rows": 4 * percent // 10, "ranking_auc": 0.9}
     figures |= {"seconds_train": 4.0, "seconds_rank": 5.0 if number % 4 == 0 else 0.0, "seconds_saved": 6.0}
     swept = {"selector.gamma": gamma, "selection.percent": percent, "objective.name": objective}
     return TrialRow(a_trial(number), "FINISHED", seed, swept, figures)
@@ -92,7 +94,7 @@ def _write_backlog(folder, trials):
 
 
 def _rank_key(gamma, seed):
-    return f"{int(gamma * 100):08}{seed:08}"
+    return f"{round(gamma * 10_000):08}{seed:08}"
 
 
 def _write_rank_artifacts(root, made):
@@ -108,9 +110,9 @@ def _write_rank_artifacts(root, made):
         (home / "diagnostics.json").write_text(json.dumps({"scores": {"source": {"a.jsonl": quantiles, "b.jsonl": quantiles}}}))
 
 
-def _write_trial(folder, config, trial):
+def _write_trial(folder, config, trial, count):
     gamma, percent, _, seed = trial
-    rows = [tiny.example(i, response=f"world {seed} {i}", unsafe=i % 4 == 0) for i in range(ROWS)]
-    scores = [float((i * (7 + int(gamma * 100)) + seed) % ROWS) - 20 * (i % 4 == 0) for i in range(ROWS)]
+    rows = [tiny.example(i, response=f"world {seed} {i}", unsafe=i % 4 == 0) for i in range(count)]
+    scores = [float((i * (7 + int(gamma * 1000)) + seed) % count) - count / 2 * (i % 4 == 0) for i in range(count)]
     keep_top(Ranking.of(rows, scores, {}), percent).save(folder / "selection.parquet")
     (folder / "config.yaml").write_text(yaml.safe_dump(config))

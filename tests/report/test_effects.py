@@ -139,3 +139,11 @@ def a_null_sweep(draw, seeds):
                 share = sum(draw.random() < chance for _ in range(32)) / 32
                 rows.append(trial(seed, win=share, width=1.96 * math.sqrt(0.25 / 32), n=32, gamma=gamma, objective=objective))
     return rows
+
+
+def test_of_many_numbers_neighbours_are_taken_together():
+    """Sixteen values, four a range: the win rate is the value."""
+    rows = [trial(win=number / 16, gamma=number / 16) for number in range(16)]
+    found = effects_of(rows, ["win_rate"]).effects
+    assert len(found) == 6 and found[0].levels == (("0 to 0.1875",), ("0.25 to 0.4375",))
+    assert found[0].means == (pytest.approx(1.5 / 16), pytest.approx(5.5 / 16))

@@ -1,5 +1,7 @@
 """The page and its files, from a sweep's folder as it is left on disk; tests/browser looks at it in a browser."""
 
+import cProfile
+import pstats
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
@@ -12,7 +14,10 @@ from raysafe.report.panels import PANELS
 from raysafe.report.panels.base import Spread
 from raysafe.report.panels.tradeoffs import on_front
 
-from .folders import a_sweep, a_trial
+from .folders import a_sweep, a_trial, combinations
+
+SMALL = combinations(percents=(80,), objectives=("sft",))
+"""Two gammas, two seeds."""
 
 
 @pytest.fixture(scope="module")
@@ -78,28 +83,29 @@ def test_latex_and_markdown_have_the_tables(folder):
 
 
 def test_a_running_sweep_says_how_far_it_is(tmp_path):
-    a_sweep(tmp_path / "s", ended=5)
+    a_sweep(tmp_path / "s", SMALL, ended=3)
     (tmp_path / "s" / ".lock").touch()
     text = write_page(tmp_path / "s").read_text()
-    assert "running: 5 of 16 trials have ended" in text and "may change" in text
+    assert "running: 3 of 4 trials have ended" in text and "may change" in text
 
 
 def test_a_summary_alone_makes_a_page_that_names_what_is_not_drawn(tmp_path):
-    a_sweep(tmp_path / "s", only_summary=True)
+    a_sweep(tmp_path / "s", SMALL, only_summary=True)
     text = write_page(tmp_path / "s").read_text()
     assert (
         "Training: tracking.jsonl has no points of trainings." in text
         and "Scores of the rankings: no trial has a selection" in text
     )
-    assert text.count("<svg ") > 20
+    assert text.count("<svg ") > 7
 
 
 def test_broken_files_cost_their_panels_alone(tmp_path):
-    a_sweep(tmp_path / "s")
+    a_sweep(tmp_path / "s", SMALL)
     (tmp_path / "s" / "tracking.jsonl").write_text("{\n")
     (tmp_path / "s" / "trials" / a_trial(0) / "selection.parquet").write_bytes(b"none")
     text = write_page(tmp_path / "s").read_text()
-    assert "tracking.jsonl: can&#x27;t be read" in text and "selections: can&#x27;t be read" in text and text.count("<svg ") > 20
+    assert "tracking.jsonl: can&#x27;t be read" in text and "selections: can&#x27;t be read" in text
+    assert text.count("<svg ") > 7
 
 
 def test_a_panel_that_fails_costs_nothing_else(tmp_path, monkeypatch):
@@ -107,14 +113,14 @@ def test_a_panel_that_fails_costs_nothing_else(tmp_path, monkeypatch):
         raise ZeroDivisionError("of its own")
 
     monkeypatch.setattr("raysafe.report.page.PANELS", [replace(PANELS[0], draw=broken), *PANELS[1:]])
-    a_sweep(tmp_path / "s", only_summary=True)
+    a_sweep(tmp_path / "s", SMALL, only_summary=True)
     with pytest.warns(UserWarning, match="could not be drawn"):
         text = write_page(tmp_path / "s").read_text()
-    assert "What moved: it could not be drawn (ZeroDivisionError: of its own)." in text and text.count("<svg ") > 20
+    assert "What moved: it could not be drawn (ZeroDivisionError: of its own)." in text and text.count("<svg ") > 7
 
 
 def test_of_a_sweep_of_which_nothing_ended_there_is_a_page(tmp_path):
-    a_sweep(tmp_path / "s", ended=0)
+    a_sweep(tmp_path / "s", SMALL, ended=0)
     assert "No trial has finished yet" in write_page(tmp_path / "s").read_text()
 
 
@@ -127,3 +133,20 @@ def test_the_front_is_what_nothing_beats():
     known = ((1, 0.2, "a"), (0.5, 0.5, "b"), (0.4, 0.4, "c"), (0.1, 1, "d"))
     points = [(Spread(x, x, x, 1), Spread(y, y, y, 1), name) for x, y, name in known]
     assert [name for *_, name in on_front(points)] == ["d", "b", "a"]
+
+
+def work_of(folder, trials, monkeypatch):
+    """(function calls of making the page, names of its pictures); files of pictures are not written."""
+    names = []
+    monkeypatch.setattr("raysafe.report.page.save", lambda plot, folder: names.append(plot.name) or "")
+    a_sweep(folder, trials)
+    profile = cProfile.Profile()
+    profile.runcall(write_page, folder)
+    return pstats.Stats(profile).total_calls, names
+
+
+def test_work_grows_with_the_trials_and_no_faster(tmp_path, monkeypatch):
+    """20 and 60 trials, each with a ranking of its own in either: at most three times the work, and as many pictures."""
+    few, names = work_of(tmp_path / "few" / "s", combinations(range(1, 11), (80,), ("sft",)), monkeypatch)
+    many, others = work_of(tmp_path / "many" / "s", combinations(range(1, 31), (80,), ("sft",)), monkeypatch)
+    assert many < 3 * few and names == others

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from raysafe.report.data import Point, RankStage
-from raysafe.report.drawing import MUTED, Plot, canvas, note, series_style
+from raysafe.report.drawing import MOST_SERIES, MUTED, Plot, canvas, note, series_style
 from raysafe.report.naming import setting_text
 from raysafe.report.panels.base import Absent, Subject, rate_axis
 
 MOST_LINES = 60
-"""Trials or rankings in one picture."""
+"""Trials in one picture."""
 TRAINING = {
     "train/loss": ("training loss", "loss (nats)"),
     "train/align_loss": ("alignment term", "loss (nats)"),
@@ -72,7 +72,7 @@ def _pictures(prefix: str, metrics: Mapping[str, tuple[str, str]], runs: Runs, l
         curves = [curve for name, points, style in runs if (curve := _curve(name, points, metric, style))]
         if curves:
             rate = axis.endswith("(rate)") or axis == "AUC"
-            left_out = f"{len(runs)} of {count} are drawn" if len(runs) < count else ""
+            left_out = f"{len(runs)} of {count}" if len(runs) < count else ""
             plots.append(_picture(f"{prefix}-{metric.rpartition('/')[2]}", (title, axis), curves, legend, (rate, left_out)))
     if not plots:
         raise Absent("none of these figures was reported")
@@ -105,7 +105,7 @@ def _picture(name: str, titles: tuple[str, str], curves: Sequence[Curve], legend
         picture.axes.set_yticks([], minor=True)
     picture.axes.locator_params(axis="x", nbins=6, integer=True)
     if left_out:
-        note(picture.axes, left_out)
+        note(picture.figure, left_out)
     return picture.named(name)
 
 
@@ -118,7 +118,7 @@ def _spans(curves: Sequence[Curve]) -> bool:
 def selectors(subject: Subject) -> list[Plot]:
     """Losses and AUC of selectors that train, a line a ranking."""
     stages = _trained(subject)
-    shown = _spaced(stages)
+    shown = _of_one_seed(stages)
     runs = [(stage.name, stage.points, series_style(place)) for place, stage in enumerate(shown)]
     return _pictures("selector", SELECTOR, runs, _stage_legend(shown), len(stages))
 
@@ -128,7 +128,7 @@ def weights(subject: Subject) -> list[Plot]:
     stages = [stage for stage in _trained(subject) if any(SPREAD[0] in point.metrics for point in stage.points)]
     if not stages:
         raise Absent("no selector reported its rows' weights")
-    shown = _spaced(stages)[:6]
+    shown = _of_one_seed(stages)
     picture = canvas(
         "Row weights: least to largest", x="optimiser step", y="weight (mean 1)", legend=_stage_legend(shown), height=270
     )
@@ -143,7 +143,7 @@ def weights(subject: Subject) -> list[Plot]:
         picture.points(steps, ends[1], tips, color=style["color"], marker=style["marker"], s=22)
     picture.axes.axhline(1, color=MUTED, linewidth=0.8, linestyle=":")
     if len(shown) < len(stages):
-        note(picture.axes, f"{len(shown)} of {len(stages)} are drawn")
+        note(picture.figure, f"{len(shown)} of {len(stages)}")
     return [picture.named("selector-weights")]
 
 
@@ -155,9 +155,15 @@ def _trained(subject: Subject) -> list[RankStage]:
 
 
 def _stage_legend(stages: Sequence[RankStage]) -> Legend:
-    return [(stage.name, series_style(place)) for place, stage in enumerate(stages)] if len(stages) <= 6 else []
+    return [(stage.name, series_style(place)) for place, stage in enumerate(stages)]
 
 
-def _spaced(values: Sequence[Any], most: int = MOST_LINES) -> list[Any]:
-    """At most so many of them, evenly spaced."""
-    return [values[int(place * len(values) / most)] for place in range(most)] if len(values) > most else list(values)
+def _of_one_seed(stages: Sequence[RankStage]) -> list[RankStage]:
+    """As many as colours can tell apart, those of the first seed before others."""
+    return sorted(stages, key=lambda stage: stage.settings.get("seed") or 0)[:MOST_SERIES]
+
+
+def _spaced(names: Sequence[str]) -> list[str]:
+    """At most as many as a picture bears, evenly spaced."""
+    count = len(names)
+    return [names[place * count // MOST_LINES] for place in range(MOST_LINES)] if count > MOST_LINES else list(names)

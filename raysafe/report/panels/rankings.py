@@ -26,10 +26,15 @@ LABELS = {"safe": (COLOURS[0], "-"), "unsafe": (COLOURS[1], "--"), "planted": (I
 def scores(subject: Subject) -> list[Plot]:
     """A picture a ranking: the share of rows up to a score, a line a label."""
     rankings = _rankings(subject)
-    plots = [_scores(ranking, place) for place, ranking in enumerate(rankings[:MOST_RANKINGS])]
-    if not plots:
-        raise Absent("no trial has a selection")
+    plots = [_scores(ranking, place) for place, ranking in enumerate(_of_one_seed(rankings))]
+    if len(plots) < len(rankings):
+        note(plots[-1].figure, f"{len(plots)} of {len(rankings)} rankings")
     return plots
+
+
+def _of_one_seed(rankings: Sequence["SweepRanking"]) -> list["SweepRanking"]:
+    """As many as have pictures of their own, those of the first seed before others."""
+    return sorted(rankings, key=lambda ranking: ranking.settings.get("seed") or 0)[:MOST_RANKINGS]
 
 
 def _rankings(subject: Subject) -> Sequence["SweepRanking"]:
@@ -68,6 +73,7 @@ def sources(subject: Subject) -> list[Plot]:
     known = [stage for stage in subject.data.rank_stages if len(_groups(stage)) > 1]
     if not known:
         raise Absent("all rows are of one source and kind, or the rankings' diagnostics are gone")
+    known = sorted(known, key=lambda stage: stage.settings.get("seed") or 0)
     return [_sources(stage, place) for place, stage in enumerate(known[:MOST_RANKINGS])]
 
 
@@ -101,7 +107,7 @@ def shares(subject: Subject) -> list[Plot]:
     known = [ranking for ranking in _rankings(subject) if ranking.diagnosis.unsafe_share]
     if not known:
         raise Absent("the rows of D have no labels")
-    shown = known[:MOST_RANKINGS]
+    shown = _of_one_seed(known)
     legend = [(_short(ranking.name, 30), series_style(place)) for place, ranking in enumerate(shown)]
     picture = canvas("Unsafe rows among the kept", x="p: kept share of D (%)", y="unsafe share", legend=legend)
     reached = [0.0]
@@ -113,7 +119,7 @@ def shares(subject: Subject) -> list[Plot]:
         picture.points(at, [values[p] for p in at], tips, color=style["color"], marker=style["marker"], s=18)
         reached += values.values()
     if len(shown) < len(known):
-        note(picture.axes, f"{len(shown)} of {len(known)} are drawn")
+        note(picture.figure, f"{len(shown)} of {len(known)}")
     rate_axis(picture.axes, reached)
     return [picture.named("unsafe-kept")]
 
@@ -157,7 +163,7 @@ def _map(title: str, names: Sequence[str], values: Sequence[Sequence[float]], co
     from matplotlib import colormaps
 
     few, least = len(names) <= MOST_NUMBERS, -1.0 if "Spearman" in title else 0.0
-    below = 18 + (15 * len(names) if few else 15 if len(names) < count else 0)
+    below = 18 + 15 * (len(names) if few else 1)
     picture = canvas(title, height=_SIDE + 34 + below)
     axes, figure = picture.axes, picture.figure
     width, height = figure.get_size_inches() * 96
@@ -174,7 +180,8 @@ def _map(title: str, names: Sequence[str], values: Sequence[Sequence[float]], co
                 text = f"{value:.2f}".replace("0.", ".")
                 small(axes, column + 0.5, row + 0.5, text, color=text_on((value - least) / (1 - least)), fontsize=7.5)
     lines = [f"{place}  {_short(name, 52)}" for place, name in enumerate(names, 1)] if few else []
-    lines = lines or ([f"the first {len(names)} of {count}"] if len(names) < count else [])
+    first = f"The first {len(names)} of {count}, as" if len(names) < count else "As"
+    lines = lines or [f"{first} in rankings/rankings.csv{'' if 'Spearman' in title else ', p by p'}"]
     for place, text in enumerate(lines):
         figure.text(34 / width, (15 * (len(lines) - place) - 9) / height, text, fontsize=7.5, color=MUTED, va="center")
     return picture
