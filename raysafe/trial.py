@@ -156,7 +156,7 @@ def ranked_data(trial: TrialConfig, inputs: TrialInputs) -> DataRef:
         return inputs.finetune
     assert inputs.align is not None  # checked with the configuration
     d = inputs.finetune
-    return PlantedRef(d.fingerprint, d.path, d.harmful_path, align=inputs.align, count=trial.data.plant, seed=trial.seed)
+    return PlantedRef(d.fingerprint, d.path, d.harmful_path, d.rows, align=inputs.align, count=trial.data.plant, seed=trial.seed)
 
 
 def alignment_of(start: Start, prefixed: bool) -> Alignment:

@@ -91,7 +91,7 @@ def run_open(sweep: SweepConfig, tasks: list[TrialTask], kept: list[TrialRow], o
         teller.first_word(FIRST_WORD_S)
         claim(sweep, folder, tasks)
         groups.begin([BaseStage(task.plan.config.sandbox) for task in tasks if task.inputs.model is None])
-        record = SweepRecord(sweep, tasks, TrackedRuns(backlog, groups.store), kept)
+        record = SweepRecord(sweep, tasks, TrackedRuns(backlog, groups.store, sweep.logs_text), kept)
         pace = Pace({task.plan.name: task.plan.config for task in tasks}, groups.store, groups, time.time() - live.elapsed)
         with live, Recorder(record, groups.events, lambda: list(backlog.open), pace, live):
             run_tune(sweep, tasks, groups)
@@ -102,7 +102,7 @@ def catch_up(sweep: SweepConfig, folder: Path, options: RunOptions, console: Con
     """All trials have ended: tell the tracker what it has not been told yet, if anything. No trial has failed here."""
     backlog = Backlog(folder)
     if backlog.open:
-        finish(sweep, folder, TrackedRuns(backlog, Store(options.storage)), lambda: list(backlog.open))
+        finish(sweep, folder, TrackedRuns(backlog, Store(options.storage), sweep.logs_text), lambda: list(backlog.open))
     if Teller(backlog, str(options.tracking_uri), MemoryTracker).missing:
         with telling(backlog, sweep.name, str(options.tracking_uri), console):
             pass

@@ -15,6 +15,7 @@ import torch
 import torch.distributed as dist
 
 from raysafe.artifacts import Store
+from raysafe.cluster.usage import Usage
 from raysafe.context import Context
 from raysafe.errors import RaysafeError, StageStopped
 from raysafe.stages.making import make
@@ -82,13 +83,15 @@ def _next(desk: Any, group: str, rank: int, world_size: int) -> tuple[str, Any]:
 def _run(desk: Any, group: GroupSettings, job_id: str, stage: Any, rank: int, world_size: int) -> None:
     """Run one job. Only our own errors are a verdict on it; with any other the group starts anew and is offered it again."""
 
+    usage = Usage(device())
+
     def report(step: int, metrics: dict[str, float]) -> bool:
-        return ray.get(desk.point.remote(group.group, job_id, step, metrics))
+        return ray.get(desk.point.remote(group.group, job_id, step, metrics | usage.now()))
 
     state, error, watch = JobState.DONE, "", Watch(desk, job_id)
     try:
         with watch if rank == 0 else nullcontext():
-            context = Context(report, device(), rank, world_size, watch.stop.is_set)
+            context = Context(report, usage.device, rank, world_size, watch.stop.is_set)
             make(pickle.loads(stage), Store(group.storage), context, DeepSpeedEngine)
     except StageStopped:
         state = JobState.STOPPED

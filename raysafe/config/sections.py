@@ -4,6 +4,7 @@ Values that the papers give are the defaults. Where the model is the sandbox's, 
 beneath what the file says (see `config.py`). Rules of a single section are checked here, in `__post_init__`.
 """
 
+import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -227,3 +228,21 @@ class Resources:
             require(value is None or value > 0, f"{name} > 0", value)
         for name in ("gpus_per_worker", "max_failures"):
             require(getattr(self, name) >= 0, f"{name} >= 0", getattr(self, name))
+
+
+@dataclass(frozen=True)
+class TrackingSettings:
+    """What of a sweep goes into its record in MLflow, beside numbers."""
+
+    log_text: bool | None = None
+    """Whether texts of rows, prompts and answers do; where it is left out, only if all of them are the sandbox's."""
+    register: str = ""
+    """The registered model that the best trial's checkpoint becomes a version of; none where it is empty."""
+    best: str = "safety_score"
+    """The figure by which the best finished trial is found; a tie goes to the higher win rate, then to the first."""
+    mode: Literal["max", "min"] = "max"
+
+    def __post_init__(self) -> None:
+        fits = re.fullmatch(r"[\w. -]*", self.register) is not None
+        require(fits, "register takes letters, digits, spaces, `_`, `.` and `-`", self.register)
+        require(bool(re.fullmatch(r"[\w./-]+", self.best)), "best takes the name of a column of summary.csv", self.best)

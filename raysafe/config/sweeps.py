@@ -21,6 +21,7 @@ from raysafe.config.sections import (
     Resources,
     SchedulerSettings,
     SelectionSettings,
+    TrackingSettings,
     TrainingSettings,
 )
 from raysafe.config.trials import SweepConfig, TrialConfig, TrialPlan
@@ -51,7 +52,7 @@ _NAMED_SECTIONS: dict[str, tuple[Mapping[str, Any], str]] = {
     "objective": (OBJECTIVES, "wdoor"),
 }
 _TRIAL_KEYS = (*_PLAIN_SECTIONS, *_NAMED_SECTIONS)
-_SWEEP_KEYS = ("name", "question", "seeds", "sweep", "scheduler", "resources")
+_SWEEP_KEYS = ("name", "question", "seeds", "sweep", "scheduler", "resources", "tracking")
 
 
 def load_sweep(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> SweepConfig:
@@ -81,6 +82,7 @@ def make_sweep(raw: Mapping[str, Any], where: str = "configuration") -> SweepCon
     problems += [f"`seeds`: {seed} stands twice, which gives equal trials" for seed in _twice(seeds)]
     scheduler = build(SchedulerSettings, _named(raw.get("scheduler", {})), "scheduler", problems)
     resources = build(Resources, raw.get("resources", {}), "resources", problems)
+    tracking = build(TrackingSettings, raw.get("tracking", {}), "tracking", problems)
     section = build(_SweepSection, raw.get("sweep", {}), "sweep", problems) or _SweepSection()
     shared = {key: copy.deepcopy(value) for key, value in raw.items() if key in _TRIAL_KEYS}
     trials = _trials(shared, section, seeds, resources or Resources(), problems)
@@ -88,10 +90,10 @@ def make_sweep(raw: Mapping[str, Any], where: str = "configuration") -> SweepCon
         problems += sweep_problems(scheduler, trials)
     if problems:
         raise ConfigError(f"{where}: " + "; ".join(dict.fromkeys(problems)) + ".")
-    assert scheduler is not None and resources is not None
+    assert scheduler is not None and resources is not None and tracking is not None
     if (folder := written.folder) is not None:
         trials = [replace(plan, config=located(plan.config, folder)) for plan in trials]
-    return SweepConfig(str(name), question, tuple(trials), scheduler, resources, raw, written.facts)
+    return SweepConfig(str(name), question, tuple(trials), scheduler, resources, raw, written.facts, tracking)
 
 
 def _known() -> tuple[str, ...]:
@@ -154,6 +156,15 @@ def _trial_name(index: int, swept: Mapping[str, Any], seed: int) -> str:
 def make_trial(raw: Mapping[str, Any], seed: int, workers: int, problems: list[str]) -> TrialConfig | None:
     """One trial from plain values; problems are added to the list."""
     before = len(problems)
+    trial = read_trial(raw, seed, problems)
+    if trial is not None:
+        problems.extend(trial_problems(trial, workers))
+    return trial if len(problems) == before else None
+
+
+def read_trial(raw: Mapping[str, Any], seed: int, problems: list[str]) -> TrialConfig | None:
+    """One trial from plain values, whose sections are sound, whether or not they work together."""
+    before = len(problems)
     raw = {key: _named(value) if key in _NAMED_SECTIONS else value for key, value in raw.items()}
     raw = {key: {} if value is None else value for key, value in raw.items()}
     for key, value in raw.items():
@@ -168,11 +179,7 @@ def make_trial(raw: Mapping[str, Any], seed: int, workers: int, problems: list[s
     parts: dict[str, Any] = {key: build(kind, raw.get(key, {}), key, problems) for key, kind in _PLAIN_SECTIONS.items()}
     for key, (table, _) in _NAMED_SECTIONS.items():
         parts[key] = _member(key, table, names[key], raw.get(key, {}), problems)
-    if len(problems) > before:
-        return None
-    trial = TrialConfig(seed=seed, **parts)
-    problems.extend(trial_problems(trial, workers))
-    return trial if len(problems) == before else None
+    return TrialConfig(seed=seed, **parts) if len(problems) == before else None
 
 
 def _member(key: str, table: Mapping[str, Any], name: Any, raw: Mapping[str, Any], problems: list[str]) -> Any:

@@ -5,12 +5,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from raysafe.config.sections import (
+    SANDBOX,
     DataSettings,
     EvaluationSettings,
     ModelSettings,
     Resources,
     SchedulerSettings,
     SelectionSettings,
+    TrackingSettings,
     TrainingSettings,
 )
 from raysafe.objectives import Objective
@@ -46,6 +48,14 @@ class TrialConfig:
         """Frozen models that the objective asks for."""
         return {name for names in self.objective.frozen_models.values() for name in names}
 
+    @property
+    def sandboxed(self) -> bool:
+        """Whether it reads no data but the sandbox's."""
+        data, evaluation = self.data, self.evaluation
+        named = (data.finetune, data.safe, data.align, data.align_harmful, self.selection.file)
+        prompts = (evaluation.harmful, evaluation.borderline, evaluation.utility, evaluation.new_tasks)
+        return {*named, *prompts} <= {SANDBOX, None}
+
 
 @dataclass(frozen=True)
 class TrialPlan:
@@ -68,3 +78,11 @@ class SweepConfig:
     resources: Resources
     resolved: Mapping[str, Any]
     written: Mapping[str, Any] = field(default_factory=dict)
+    tracking: TrackingSettings = TrackingSettings()
+
+    @property
+    def logs_text(self) -> bool:
+        """Whether texts of rows and answers go into the record: as `tracking.log_text` says, or if all are the sandbox's."""
+        if self.tracking.log_text is not None:
+            return self.tracking.log_text
+        return all(plan.config.sandboxed for plan in self.trials)

@@ -35,6 +35,8 @@ class DataRef:
     fingerprint: str
     path: str = field(metadata=OFF_KEY)
     harmful_path: str | None = field(default=None, metadata=OFF_KEY)
+    rows: int | None = field(default=None, metadata=OFF_KEY)
+    """How many there are, where they have been counted."""
 
     def examples(self) -> list[Example]:
         """Its rows; refused if they are no longer what was fingerprinted."""

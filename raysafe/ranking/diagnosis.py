@@ -145,13 +145,14 @@ def labels_of(ranking: Ranking) -> list[str]:
 
 def groups_of(rows: Sequence[Example]) -> dict[str, list[str]]:
     """Source of every row (its file, and its own `source` field where it has one), and kind where a row has one."""
-    groups = {"source": [_source(row) for row in rows]}
+    groups = {"source": [source_of(row) for row in rows]}
     if any(row.kind for row in rows):
         groups["kind"] = ["planted" if row.planted else row.kind or "(none)" for row in rows]
     return groups
 
 
-def _source(row: Example) -> str:
+def source_of(row: Example) -> str:
+    """The file that a row came from, and the row's own `source` field where it has one."""
     file = Path(row.identity.source).name
     return f"{file}: {row.origin}" if row.origin else file
 

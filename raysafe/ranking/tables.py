@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -133,6 +134,14 @@ def keep_top(ranking: Ranking, percent: float) -> Selection:
     return Selection(ranking.fingerprint, tuple(kept_N.nonzero().flatten().tolist()), table, ranking.warnings)
 
 
+def kept_rows(path: Path) -> tuple[str, np.ndarray]:
+    """The fingerprint of D and a mask of its rows, bool, from a `selection.parquet`; nothing else of the file is read."""
+    frame, fingerprint, _ = _read(path, ("row", "selected"), alone=True)
+    kept_N = np.zeros(len(frame), dtype=bool)
+    kept_N[frame.loc[frame["selected"], "row"]] = True
+    return fingerprint, kept_N
+
+
 def save_rows(rows: Sequence[Example], path: Path) -> None:
     """Rows by what identifies them (index in their source, content hash), with the fingerprint of just these rows."""
     columns = {"row": [row.identity.index for row in rows], "content_hash": [row.content_hash for row in rows]}
@@ -151,12 +160,13 @@ def _write(frame: pd.DataFrame, path: Path, fingerprint: str, warnings: Sequence
         pyarrow.parquet.write_table(table, aside)
 
 
-def _read(path: Path, columns: Sequence[str]) -> tuple[pd.DataFrame, str, tuple[str, ...]]:
+def _read(path: Path, columns: Sequence[str], alone: bool = False) -> tuple[pd.DataFrame, str, tuple[str, ...]]:
+    """The table with these columns, or with others, too, unless `alone`; fingerprint; warnings."""
     import pyarrow
     import pyarrow.parquet
 
     try:
-        table = pyarrow.parquet.read_table(path)
+        table = pyarrow.parquet.read_table(path, columns=list(columns) if alone else None)
     except (OSError, pyarrow.ArrowException) as error:
         raise DataError(f"{path}: can't be read as parquet ({error}).") from error
     metadata = table.schema.metadata or {}

@@ -44,6 +44,16 @@ class Figure:
             return f"{value:.2f}"
         return value if self.unit == "text" else f"{value:.6g}"
 
+    def cell(self, values: Mapping[str, Any], interval: bool = True) -> str:
+        """Its value among a trial's, with the interval where there is one: `0.52 [.45, .59]`; empty where it isn't known."""
+        value = values.get(self.name)
+        if value is None:
+            return ""
+        ends = [values.get(f"{self.name}_{end}") for end in ("low", "high")]
+        if None in ends or not interval:
+            return self.text(value)
+        return f"{self.text(value)} [{', '.join(self.text(end).removeprefix('0') for end in ends)}]"
+
 
 FIGURES: list[Figure] = [
     Figure("win_rate", "win rate", average="interval", keep=STAYS, main=True, live="win rate"),

@@ -8,6 +8,8 @@ NONE = "–"
 """What is not known, or not set."""
 SYMBOLS = {"selector.gamma": "γ", "selection.percent": "p"}
 """Settings that have a letter in the papers."""
+PROPER = {"seal": "SEAL", "dsir": "DSIR", "sft": "SFT", "ga": "GA", "npo": "NPO", "dpo": "DPO", "door": "DOOR", "wdoor": "W-DOOR"}
+"""Methods that have a name of their own in the papers."""
 _TAKEN = ("seed", "seeds", "status")
 """Columns beside those of settings."""
 _MOST = 100
@@ -26,6 +28,11 @@ def setting_text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}" if float(f"{value:g}") == value else repr(value)
     return NONE if value is None else value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def proper_name(method: str) -> str:
+    """A selector or objective in a sentence: as the papers write it, or as the configuration does."""
+    return PROPER.get(method, f"`{method}`")
 
 
 def trial_title(swept: Mapping[str, Any], seed: int | None = None) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from raysafe.artifacts import write_text
+from raysafe.config.defaults import dotted
 from raysafe.ranking.diagnosis import PERCENTS, RankingTensors, diagnose
 from raysafe.ranking.tables import Ranking
 from raysafe.report.agreement import Agreement, SweepRanking, agreements
@@ -183,13 +184,6 @@ def differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
     own_world = all(one.get("sandbox.seed") == one.get("seed") for one in settings)
     shown = [name for name in shown if name != "sandbox.seed" or not own_world]
     return sorted(shown, key=lambda name: name.endswith("seed"))
-
-
-def dotted(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested plain values as dotted keys; lists stay values."""
-    if not isinstance(value, Mapping):
-        return {prefix: value}
-    return {k: v for name, item in value.items() for k, v in dotted(item, f"{prefix}.{name}" if prefix else str(name)).items()}
 
 
 def _config(path: Path) -> dict[str, Any]:

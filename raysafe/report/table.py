@@ -13,7 +13,7 @@ from rich.table import Table
 from raysafe.artifacts import write_text
 from raysafe.errors import DataError
 from raysafe.report.answer import Answer, answer_of
-from raysafe.report.figures import STAYS, Figure, listed
+from raysafe.report.figures import STAYS, listed
 from raysafe.report.means import HOW, aggregate
 from raysafe.report.naming import NONE, setting_text, short_names
 from raysafe.report.summary import SUMMARY, TrialRow, read_summary, swept_keys
@@ -90,24 +90,13 @@ def make_grid(rows: Sequence[TrialRow], intervals: bool = False) -> Grid:
     left = len(columns)
     figures = [figure for figure in listed(row.figures for row in rows) if figure.title]
     for figure in figures:
-        columns[figure.title] = [_cell(figure, row.figures, intervals) for row in rows]
+        columns[figure.title] = [figure.cell(row.figures, figure.main or intervals) or NONE for row in rows]
         if figure.unit == "rows" and not any(row.figures.get(figure.name) for row in rows):
             del columns[figure.title]
     shown = {name: tuple(cells) for name, cells in columns.items() if name == "status" or any(cell != NONE for cell in cells)}
     best = {(row, figure.title) for figure in figures if figure.main for row in _best_rows(rows, figure.name)}
     spared = sorted((figure for figure in figures if figure.keep < STAYS), key=lambda figure: figure.keep)
     return Grid(shown, left, frozenset(best), tuple(figure.title for figure in spared))
-
-
-def _cell(figure: Figure, values: Mapping[str, Any], intervals: bool) -> str:
-    """A figure of a trial, with its interval where it has one and that is wanted: `0.52 [.45, .59]`."""
-    value = values.get(figure.name)
-    if value is None:
-        return NONE
-    ends = [values.get(f"{figure.name}_{end}") for end in ("low", "high")]
-    if None in ends or not (figure.main or intervals):
-        return figure.text(value)
-    return f"{figure.text(value)} [{', '.join(figure.text(end).removeprefix('0') for end in ends)}]"
 
 
 def _settings_columns(rows: Sequence[TrialRow]) -> dict[str, list[str]]:

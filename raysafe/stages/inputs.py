@@ -131,7 +131,9 @@ def _ref(load: Callable[..., Sequence[Row]], *paths: str) -> DataRef:
 @lru_cache(maxsize=64)
 def _read(load: Callable[..., Sequence[Row]], paths: tuple[str, ...], stamps: tuple[Any, ...]) -> DataRef:
     """Read once as long as the files stay what they are."""
-    return DataRef(dataset_fingerprint(load(*paths)), *paths)
+    rows = load(*paths)
+    path, harmful = (*paths, None)[:2]
+    return DataRef(dataset_fingerprint(rows), str(path), harmful, len(rows))
 
 
 def _stamp(path: Path) -> tuple[Any, ...]:

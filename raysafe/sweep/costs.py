@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from raysafe.artifacts import Artifacts, write_json
+from raysafe.artifacts import Artifacts, write_text
 from raysafe.sweep.events import JobChanged, JobState
 
 COSTS = "costs.json"
@@ -98,6 +98,10 @@ class Costs:
         twin = self.same_as(trial)
         return {name: round(value, 2) for name, value in found.items()} | ({"same_as": twin} if twin else {})
 
+    def used(self) -> dict[str, list[str]]:
+        """The trials that asked for each job."""
+        return {id: job.asked for id, job in self.jobs.items()}
+
     def same_as(self, trial: str) -> str:
         """The trial that asked first for the training that is this trial's own, too; empty if it was this one."""
         own = next((job for job in reversed(self.jobs.values()) if job.label == TRAIN and trial in job.asked), None)
@@ -118,5 +122,5 @@ class Costs:
             return
         for job in list(self._since):
             self._charge(job, at)
-        write_json(self.path, self.jobs)
+        write_text(self.path, json.dumps({id: vars(job) for id, job in self.jobs.items()}))
         self._saved = time.monotonic()

@@ -14,15 +14,16 @@ from raysafe.artifacts import write_text
 from raysafe.config.trials import SweepConfig
 from raysafe.evaluation.metrics import flat_rates, rates_of
 from raysafe.report.live import LiveTable
+from raysafe.report.page import write_page
 from raysafe.report.progress import write_progress
-from raysafe.report.rankings import read_rankings, write_rankings
-from raysafe.report.summary import SUMMARY, TrialRow, write_summary
+from raysafe.report.rankings import SweepRankings, read_rankings, write_rankings
+from raysafe.report.summary import SUMMARY, TrialRow, read_summary, write_summary
 from raysafe.report.table import BASE, rows_of_base
 from raysafe.sweep.costs import Costs
 from raysafe.sweep.events import Event, JobChanged, JobState, JobWanted, PointTold, TrialEnded, TrialStarted
 from raysafe.sweep.folder import TrialTask
 from raysafe.sweep.pace import Pace
-from raysafe.sweep.tracked import TrackedRuns
+from raysafe.sweep.tracked import SweepEnd, TrackedRuns
 from raysafe.sweep.trial_record import TrialRecord
 from raysafe.tracking.base import EndStatus
 
@@ -75,7 +76,7 @@ class SweepRecord:
             self.costs.changed(event)
             self._changed(event)
         elif isinstance(event, PointTold) and event.trial is None:
-            self.runs.stage_point(event)
+            self.runs.shared.point(event)
         elif isinstance(event, PointTold | JobWanted | TrialStarted | TrialEnded) and event.trial in self.by_name:
             self._of_trial(self.by_name[event.trial], event)
 
@@ -86,14 +87,14 @@ class SweepRecord:
                 if name in self.by_name:
                     self.by_name[name].stage = event.label
         if event.shared:
-            self.runs.stage_changed(event)
+            self.runs.shared.changed(event)
 
     def _of_trial(self, trial: TrialRecord, event: PointTold | JobWanted | TrialStarted | TrialEnded) -> None:
         if not trial.started:  # by whatever comes first: the trial itself may be faster than Tune's word of it
             trial.status, trial.started = "RUNNING", event.at
             self.runs.start_trial(trial, self.tasks[trial.plan.name].inputs, event.at)
         if isinstance(event, JobWanted):
-            trial.jobs[event.label] = event.job
+            trial.jobs[event.label], trial.asked[event.job] = event.job, event.label
         elif isinstance(event, TrialEnded):
             self._ended(trial, event)
         elif isinstance(event, PointTold) and event.label == TRAIN:
@@ -167,15 +168,17 @@ class Recorder:
 
     def _record(self) -> None:
         record, runs, sweep = self.record, self.record.runs, self.record.sweep
-        runs.start_sweep(sweep.name, sweep.question, len(sweep.trials), record.folder)
+        runs.start_sweep(sweep, record.folder)
         while not self._over.is_set():
             self._step()
             self._over.wait(POLL_S)
         self._step(last=True)
         status = record.status()
         if status != "INTERRUPTED":
-            runs.rankings(record.trials, compared(record.folder))
-        runs.end_sweep(status, record.folder, self.left())
+            pictures, rankings = compared(record.folder)
+            runs.rankings(record.folder, record.trials, pictures)
+            write_report(record.folder, rankings)
+        runs.end_sweep(sweep, SweepEnd(status, record.folder, record.rows(), record.costs.used()), self.left())
 
     def _step(self, last: bool = False) -> None:
         events = self.events(self._seen)
@@ -189,17 +192,29 @@ class Recorder:
             write_progress(self.record.folder, progress, time.time())
 
 
-def compared(folder: Path) -> dict[str, Path]:
-    """Compare the rankings of a finished sweep; the picture of each trial's."""
+def compared(folder: Path) -> tuple[dict[str, Path], SweepRankings | None]:
+    """Compare the rankings of a finished sweep: the picture of each trial's, and themselves."""
     try:
-        return dict(write_rankings(read_rankings(folder)))
+        rankings = read_rankings(folder)
+        return dict(write_rankings(rankings)), rankings
     except Exception as problem:  # an extra, which must not cost the record of a finished sweep
         warnings.warn(f"The rankings could not be compared ({problem}); `raysafe report` tries it again.", stacklevel=2)
-        return {}
+        return {}, None
+
+
+def write_report(folder: Path, rankings: SweepRankings | None) -> None:
+    """`report.html` of a sweep that has ended, as `raysafe report` makes it."""
+    try:
+        write_page(folder, rankings)
+    except Exception as problem:  # like the comparison
+        warnings.warn(f"The report could not be written ({problem}); `raysafe report` tries it again.", stacklevel=2)
 
 
 def finish(sweep: SweepConfig, folder: Path, runs: TrackedRuns, left: Callable[[], list[str]]) -> None:
     """End the record of a sweep whose driver was killed after its last trial."""
-    runs.start_sweep(sweep.name, sweep.question, len(sweep.trials), folder)
-    compared(folder)
-    runs.end_sweep("FINISHED", folder, left())
+    runs.start_sweep(sweep, folder)
+    pictures, rankings = compared(folder)
+    runs.rankings(folder, (), pictures)
+    write_report(folder, rankings)
+    used = Costs(folder, runs.store, ()).used()
+    runs.end_sweep(sweep, SweepEnd("FINISHED", folder, read_summary(folder / SUMMARY), used), left())

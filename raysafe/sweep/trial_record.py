@@ -19,19 +19,22 @@ Status = Literal["PENDING", "RUNNING"] | TrialStatus
 
 @dataclass
 class TrialRecord:
-    """`run`: the tracker's run. `jobs`: what the trial has asked for, by label. `last`: the last row of training. `costs`: what
-    it and others have paid for, once it has ended."""
+    """`run`: the tracker's run, `about` what is said of it. `jobs`: what the trial has asked for, by label; `asked`: the label by
+    job, as several judges have one. `last`: the last row of training. `costs`: what it and others have paid for, once it has
+    ended."""
 
     plan: TrialPlan
     folder: Path
     status: Status = "PENDING"
     run: str = ""
+    about: str = ""
     stage: str = ""
     step: int = 0
     epoch: int = 0
     started: float = 0.0
     ended: float = 0.0
     jobs: dict[str, str] = field(default_factory=dict)
+    asked: dict[str, str] = field(default_factory=dict)
     last: dict[str, float] = field(default_factory=dict)
     costs: dict[str, Any] = field(default_factory=dict)
     result: TrialResult | None = None

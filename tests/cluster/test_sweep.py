@@ -117,16 +117,38 @@ def test_mlflow_has_a_parent_its_trials_and_its_stages(finished):
     assert {run.data.tags["mlflow.parentRunId"] for run in by_kind["trial"] + by_kind["stage"]} == {parent}
     assert {run.info.status for run in runs} == {"FINISHED"}
     trial = next(run for run in by_kind["trial"] if run.data.tags["raysafe.key"] == table["trial"][3])
-    assert trial.data.params["selector.gamma"] == "0.5"
+    assert (
+        trial.info.run_name == "γ=0.5 wdoor seed 0" and trial.data.params["gamma"] == trial.data.params["selector.gamma"] == "0.5"
+    )
     assert len(client.get_metric_history(trial.info.run_id, "train/loss")) == 2
     assert trial.data.metrics["eval/win_rate"] == pytest.approx(table["win_rate"][3])
     assert {file.path for file in client.list_artifacts(trial.info.run_id)} >= {"selection.parquet", "config.yaml"}
-    assert {item.dataset.name for item in trial.inputs.dataset_inputs} >= {"finetune", "safe", "align", "harmful"}
+    roles = {item.tags[0].value: item.dataset for item in trial.inputs.dataset_inputs}
+    assert set(roles) >= {"finetune", "safe", "align", "harmful"} and roles["harmful"].name == "eval_harmful.jsonl"
     ranked = next(run for run in by_kind["stage"] if run.data.tags["raysafe.stage"] == "rank")
     assert {"selector/auc", "selector/unsafe_share_80"} <= set(ranked.data.metrics)
     files = {file.path for file in client.list_artifacts(ranked.info.run_id)}
     assert "diagnostics.json" in files and any(file.endswith(".png") for file in files)
-    assert "rankings" in {file.path for file in client.list_artifacts(parent)}
+    assert {"rankings", "report.html", "tables"} <= {file.path for file in client.list_artifacts(parent)}
+
+
+def test_mlflow_shows_tables_descriptions_links_checkpoints_and_comparisons(finished):
+    result, table, _ = finished
+    client = MlflowClient(result.tracking_uri)
+    experiment = client.get_experiment_by_name("grid")
+    runs = client.search_runs([experiment.experiment_id])
+    (trial,) = (run for run in runs if run.data.tags["raysafe.key"] == table["trial"][3])
+    tables = {item["path"] for item in json.loads(trial.data.tags["mlflow.loggedArtifacts"])}
+    assert tables == {"tables/selection.json", "tables/verdicts.json", "tables/overlap.json"}
+    (ranked,) = (run for run in runs if run.info.run_name == "rank γ=0.5 seal seed 0")
+    for one, other in ((trial, ranked), (ranked, trial)):
+        assert f"(#/experiments/{experiment.experiment_id}/runs/{other.info.run_id})" in one.data.tags["mlflow.note.content"]
+    assert trial.data.tags["mlflow.note.content"].startswith(
+        "SEAL with γ = 0.5 keeps 80 % of 32 rows, then W-DOOR trains on them"
+    )
+    assert len(client.search_logged_models([experiment.experiment_id])) == 4
+    assert "system/cpu_percent" in trial.data.metrics or trial.data.tags.get("raysafe.same_as")
+    assert {"mlflow.sharedViewState.compare", "mlflow.sharedViewState.selections"} <= set(experiment.tags)
 
 
 def test_the_same_name_is_refused_without_resume(finished, random_model):

@@ -228,3 +228,19 @@ def test_trials_can_stop_early_by_a_schedulers_name():
 def test_every_sweep_of_the_repository_loads_and_asks_a_question(path):
     loaded = load_sweep(path)
     assert loaded.trials and loaded.question
+
+
+def test_texts_are_recorded_only_where_all_are_the_sandboxs_or_it_is_asked_for():
+    own = "evaluation: {harmful: prompts.jsonl}\n"
+    assert sweep().logs_text and not sweep(own).logs_text
+    assert sweep(own + "tracking: {log_text: true}").logs_text and not sweep("tracking: {log_text: false}").logs_text
+
+
+def test_what_is_tracked_is_part_of_no_trial():
+    plain, told = sweep(), sweep("tracking: {register: best model, best: utility, mode: min}")
+    assert plain.trials == told.trials and told.tracking.register == "best model"
+
+
+@pytest.mark.parametrize("text", ["{register: a/b}", "{mode: most}", "{best: ''}", "{logtext: true}", "{log_text: 3}"])
+def test_wrong_tracking_is_refused(text):
+    refused(f"tracking: {text}", "tracking.")

@@ -120,7 +120,7 @@ def told(backlog, opened, patience=20.0):
 @pytest.mark.parametrize("pieces", [1, 3, 100], ids=["event by event", "in pieces", "at once"])
 def test_desk_summary_and_tracker_agree_however_late_the_record_is_kept(sweep, tmp_path, pieces):
     here, tracker, orders = Sweep(tmp_path, sweep), MemoryTracker(), 0
-    here.record.runs.start_sweep("small", "", 3, here.folder)
+    here.record.runs.start_sweep(sweep, here.folder)
     for orders, _ in enumerate(a_sweep(here.desk)):
         if orders % pieces == pieces - 1:
             here.record.take(here.events(len(here.log)))
