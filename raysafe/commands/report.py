@@ -4,6 +4,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from raysafe.commands.base import Command
+from raysafe.commands.documents import sweep_document
 
 
 def arguments(parser: ArgumentParser) -> None:
@@ -12,12 +13,10 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    from rich.console import Console
-
     from raysafe.report.page import write_page
     from raysafe.report.table import print_report
 
-    console = Console()
+    console = arguments.voice.out
     print_report(arguments.folder, console)
     rankings = None
     if any((arguments.folder / "trials").glob("*/selection.parquet")):
@@ -28,11 +27,11 @@ def run(arguments: Namespace) -> int:
         write_rankings(rankings)
         print_rankings(rankings, console)
     page = write_page(arguments.folder, rankings)
-    console.print(f"page  {page}", highlight=False, soft_wrap=True)
     if arguments.open:
         import webbrowser
 
         webbrowser.open(page.absolute().as_uri())
+    arguments.voice.end(sweep_document(arguments.folder) | {"page": str(page)}, f"page  {page}")
     return 0
 
 

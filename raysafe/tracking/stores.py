@@ -33,5 +33,6 @@ def check_uri(uri: str) -> None:
 
 
 def quiet_environment() -> dict[str, str]:
-    """Variables under which MLflow neither sends usage statistics nor tells of every table that it makes."""
-    return {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "WARNING"}
+    """Variables under which MLflow neither sends usage statistics nor tells of every table and file that it makes or fetches."""
+    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "WARNING"}
+    return quiet | {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
