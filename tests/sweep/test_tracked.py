@@ -15,6 +15,7 @@ from raysafe.evaluation.answering import Answer, Answers, write_lines
 from raysafe.evaluation.metrics import Rate
 from raysafe.ranking.diagnosis import DIAGNOSIS_FILE, diagnose
 from raysafe.ranking.tables import Ranking, keep_top
+from raysafe.sweep import tracked_tables
 from raysafe.sweep.events import JobChanged, JobState, TrialEnded
 from raysafe.sweep.record import compared
 from raysafe.sweep.tracked import SweepEnd, TrackedRuns
@@ -170,6 +171,14 @@ def test_told_again_the_record_is_the_same(stored):
     for run in (*once.values(), *tracker.runs.values()):
         run.artifacts = sorted(set(run.artifacts))  # a file told again is kept over the one of its name
     assert tracker.runs == once and tracker.views == views
+
+
+def test_a_table_that_is_cut_says_so_in_the_description(stored, monkeypatch):
+    monkeypatch.setattr(tracked_tables, "MOST_ROWS", 4)
+    monkeypatch.setattr(tracked_tables, "ENDS", 2)
+    tell(tracker := MemoryTracker(), *stored)
+    said = tracker.runs["trial:000-gamma0.1_seed0"].tags["description"]
+    assert "Table selection: 4 of 10 rows: the 2 highest, the 2 lowest" in said and "Table verdicts" not in said
 
 
 def test_the_comparison_opens_on_what_was_swept_and_what_all_trials_have(stored):
