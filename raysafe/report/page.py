@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 PAGE = "report.html"
 PLOTS = "plots"
+FEW_ERRORS = 5
+"""Up to so many are shown unfolded."""
 _WORDS = {"FINISHED": "finished", "FAILED": "failed", "RUNNING": "running", "INTERRUPTED": "interrupted"}
 
 
@@ -159,8 +161,9 @@ def _results(data: ReportData) -> str:
         inside += folded(f"Every trial ({len(data.rows)})", table([*data.base, *data.rows]))
     else:
         inside = table([*data.base, *data.rows])
-    errors = items((f"{row.trial} {row.status.lower()}: {row.error}" for row in data.rows if row.error), "errors")
-    inside += items(notes_of(data.rows, several)) + (folded("Errors", errors) if errors else "")
+    errors = [f"{row.trial} {row.status.lower()}: {row.error}" for row in data.rows if row.error]
+    inside += items(notes_of(data.rows, several))
+    inside += folded("Errors", items(errors, "errors"), len(errors) <= FEW_ERRORS) if errors else ""
     return section("results", "Means over seeds" if several else "Results", inside)
 
 
