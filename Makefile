@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STORAGE ?= runs
 
-.PHONY: install sweep test test-ray test-rest quick lint format clean
+.PHONY: install sweep system test test-ray test-rest quick lint format clean
 
 install: $(VENV)/installed
 
@@ -28,8 +28,17 @@ format: install
 	@$(BIN)/ruff check --fix raysafe tests benchmarks
 	@$(BIN)/ruff format raysafe tests benchmarks
 
+# what some tests need of the system, where it may be installed; without it they skip, and say why
+system:
+	@if [ -x "$$(command -v chromium)" ] && ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then :; \
+	elif [ "$$(id -u)" = 0 ] && [ -x "$$(command -v apt-get)" ]; then \
+		echo "installing chromium, postgresql and fonts-dejavu-core for the tests"; \
+		{ apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends -y \
+			chromium postgresql fonts-dejavu-core; } >/dev/null 2>&1 || echo "that failed: the tests that need them will skip"; \
+	else echo "no chromium or no postgresql here: the tests that need them will skip"; fi
+
 # everything, on both cores; what compares numbers three times, under the kernels that torch and its matrix library have
-test: lint
+test: lint system
 	@echo "four parts on two cores, 10 to 15 minutes; each prints when it has ended"
 	@$(MAKE) --no-print-directory -k -j2 -Otarget test-ray test-rest numeric-default numeric-avx2
 

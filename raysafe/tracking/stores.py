@@ -33,6 +33,9 @@ def check_uri(uri: str) -> None:
 
 
 def quiet_environment() -> dict[str, str]:
-    """Variables under which MLflow neither sends usage statistics nor tells of every table and file that it makes or fetches."""
-    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "WARNING"}
-    return quiet | {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
+    """Variables under which MLflow sends no usage statistics and says nothing of tables that it makes and runs that end."""
+    return {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_LOGGING_LEVEL": "WARNING",
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    }

@@ -19,8 +19,9 @@ try {
   localStorage.setItem("mlflow.assistant.fab.autoOpenedOnFirstLoad_v1", "true");
   if (!localStorage.getItem("mlflow.workflowType_v1")) localStorage.setItem("mlflow.workflowType_v1", '"machine_learning"');
 } catch (refused) {}
-</script>"""
-"""MLflow's page keeps these choices in the browser: the assistant closed, and training rather than traces of agents."""
+</script><style>button:has(.assistant-fab-label) { display: none }</style>"""
+"""MLflow's page keeps these choices in the browser: the assistant closed, and training rather than traces of agents. Its button
+would open on an error."""
 
 
 class Pages:
