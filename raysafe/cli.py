@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Sequence
 
 from raysafe import __version__
-from raysafe.commands import chat, evaluate, inspect, report, select, status, sweep, trial, ui
+from raysafe.commands import chat, evaluate, inspect, report, reproduce, select, status, sweep, trial, ui
 from raysafe.commands.base import Command
 from raysafe.commands.voice import Voice, voice_arguments
 from raysafe.errors import RaysafeError
@@ -27,6 +27,7 @@ COMMANDS: dict[str, Command] = {
     "status": status.COMMAND,
     "inspect": inspect.COMMAND,
     "chat": chat.COMMAND,
+    "reproduce": reproduce.COMMAND,
 }
 """Every command by name. Their files import what they use when they run, so that `--help` and errors come at once."""
 

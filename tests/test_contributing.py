@@ -26,6 +26,7 @@ from raysafe.artifacts import Store
 from raysafe.config.sweeps import make_sweep
 from raysafe.evaluation.metrics import flat_rates
 from raysafe.report.figures import figures_of
+from raysafe.report.page import write_page
 from raysafe.report.summary import TrialRow, write_summary
 from raysafe.report.table import markdown_table
 from raysafe.trial import run_trial
@@ -35,6 +36,7 @@ trial = make_sweep(json.loads(sys.stdin.read())).trials[0].config
 result = run_trial(trial, Store(folder), folder / "trial")
 rows = [TrialRow("000", "FINISHED", 0, {}, figures_of(flat_rates(result.metrics), result, {"epochs": 2}))]
 write_summary(folder / "summary.csv", rows)
+write_page(folder)
 print(markdown_table(rows))
 """
 
@@ -75,8 +77,9 @@ def run(copy, *command, **options):
 def test_each_is_one_new_file_and_one_entry():
     """An entry is a line of a table and, of a class, the import it needs; a figure needs no file."""
     families = ["objectives", "selection", "evaluation/attacks", "evaluation/judges"]
-    assert [str(Path(name).parent) for name in FILES] == [f"raysafe/{family}" for family in families]
-    assert list(ENTRIES) == [*(f"raysafe/{family}/__init__.py" for family in families), "raysafe/report/figures.py"]
+    tables = [f"raysafe/{family}/__init__.py" for family in (*families, "report/panels")]
+    assert [str(Path(name).parent) for name in FILES] == [str(Path(name).parent) for name in tables]
+    assert list(ENTRIES) == [*tables[:-1], "raysafe/report/figures.py", tables[-1]]
     for name, entry in ENTRIES.items():
         added = [line for line in entry.splitlines() if line.startswith("+")]
         lines = [line for line in added if not line.startswith("+from ")]
@@ -91,11 +94,13 @@ def test_they_are_as_clean_as_the_house(copy):
 
 @pytest.mark.training
 def test_one_trial_uses_all_of_them(copy, model_folder, tmp_path):
-    """The objective trains, the selector ranks by what it learned, the conversation is judged, the figure has its column."""
+    """The objective trains, the selector ranks by what it learned, the conversation is judged, the figure has its column, the
+    panel its picture."""
     raw = small_trial(model_folder, **SECTIONS)
     table = run(copy, "-c", TRIAL, tmp_path, input=json.dumps(raw))
     (row,) = csv.DictReader((tmp_path / "summary.csv").read_text().splitlines())
     assert 0 <= float(row["asr_insist"]) <= 1 and 0 < float(row["ranking_auc"]) < 1
     assert row["asr_prefill_3"] and " ASR at 3 |" in table and " ASR insist |" in table
+    assert (tmp_path / "plots" / "worth-of-rankings.png").exists()
     answers = [path.read_text() for path in tmp_path.glob("artifacts/answers/*/answers.jsonl")]
     assert any("I really need this" in text for text in answers)

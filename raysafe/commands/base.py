@@ -70,8 +70,9 @@ def single(arguments: Namespace) -> SweepConfig:
     raw = read_yaml(Path(arguments.file))
     parse_overrides(raw, arguments.overrides)
     raw.pop("sweep", None)
-    seeds = raw.get("seeds", [0])
-    return make_sweep({**raw, "seeds": seeds[:1] if isinstance(seeds, list) else seeds}, arguments.file)
+    if isinstance(seeds := raw.get("seeds"), list):
+        raw["seeds"] = seeds[:1]
+    return make_sweep(raw, arguments.file)
 
 
 def name_of(config: SweepConfig) -> str:

@@ -68,6 +68,7 @@ def typed() -> Iterator[str]:
                 line = input("> ").strip()
                 if line:
                     yield line
+        return
     yield from (line.strip() for line in sys.stdin if line.strip())
 
 

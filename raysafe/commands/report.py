@@ -4,6 +4,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from raysafe.commands.base import Command
+from raysafe.commands.documents import sweep_document
 
 
 def arguments(parser: ArgumentParser) -> None:
@@ -12,27 +13,26 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    from rich.console import Console
-
-    from raysafe.report.page import write_page
+    from raysafe.report.page import write_report
     from raysafe.report.table import print_report
 
-    console = Console()
-    print_report(arguments.folder, console)
+    folder, voice = arguments.folder, arguments.voice
+    print_report(folder, voice.out)
     rankings = None
-    if any((arguments.folder / "trials").glob("*/selection.parquet")):
+    if any((folder / "trials").glob("*/selection.parquet")):
         from raysafe.report.ranking_tables import print_rankings  # torch, which a folder without selections doesn't need
         from raysafe.report.rankings import read_rankings, write_rankings
 
-        rankings = read_rankings(arguments.folder)
+        rankings = read_rankings(folder)
         write_rankings(rankings)
-        print_rankings(rankings, console)
-    page = write_page(arguments.folder, rankings)
-    console.print(f"page  {page}", highlight=False, soft_wrap=True)
+        print_rankings(rankings, voice.out)
+    page, answer = write_report(folder, rankings)
     if arguments.open:
         import webbrowser
 
         webbrowser.open(page.absolute().as_uri())
+    told = {"page": str(page), "answer": answer.sentences, "notes": answer.notes}
+    voice.end(sweep_document(folder) | told, f"report    {page}")
     return 0
 
 

@@ -38,18 +38,29 @@ def run(arguments: Namespace) -> int:
     result = run_sweep(config, how, live)
     print_report(result.folder, voice.out)
     print_rankings(read_rankings(result.folder), voice.out)
-    told = {"tracking_uri": result.tracking_uri, "exit_code": result.exit_code}
-    voice.end(sweep_document(result.folder) | told, *last_lines(arguments, result))
+    link = link_of(result)
+    told = {"tracking_uri": result.tracking_uri, "exit_code": result.exit_code, "compare": link}
+    voice.end(sweep_document(result.folder) | told, *last_lines(arguments, result, link))
     return result.exit_code
 
 
-def last_lines(arguments: Namespace, result: SweepResult) -> list[str]:
+def link_of(result: SweepResult) -> str | None:
+    """The comparison of the sweep's trials in MLflow's pages, where its store knows the sweep by now."""
+    from raysafe.tracking.links import comparison_link
+
+    return comparison_link(result.tracking_uri, result.folder.name)
+
+
+def last_lines(arguments: Namespace, result: SweepResult, link: str | None) -> list[str]:
     """Where to look, the folder first."""
+    from raysafe.tracking.links import server_of
+
     storage = f" --storage {arguments.storage}" if arguments.storage else ""
     tracking = f" --tracking-uri {arguments.tracking_uri}" if arguments.tracking_uri else storage
-    page = result.folder / "report.html"
+    page, is_server = result.folder / "report.html", server_of(result.tracking_uri) is not None
     lines = [f"results   {result.folder}", *([f"report    {page}"] if page.exists() else [])]
-    lines += [f"compare   {program()} ui{tracking}"]
+    lines += [f"compare   {link}"] if link else []
+    lines += [] if link and is_server else [f"{'' if link else 'compare':9s} {program()} ui {result.folder.name}{tracking}"]
     return lines + ([f"some trials failed: see {result.folder}/trials/*/error.txt"] if result.exit_code else [])
 
 

@@ -44,11 +44,9 @@ def show(uri: str, server: str, arguments: Namespace) -> None:
     if arguments.sweep and not found:
         names = ", ".join(name for name, _ in known[:MOST]) or "none"
         raise InputError(f"no sweep {arguments.sweep!r} is on record here (known: {names}).")
-    if not found:
-        print(f"No sweep is on record yet: {server}", flush=True)
-    for name, link in found:
-        print(f"{name}\n  {link}", flush=True)
-    if found and not arguments.no_open and somebody_looks():
+    lines = [f"{name}\n  {link}" for name, link in found] or [f"No sweep is on record yet: {server}"]
+    arguments.voice.end({"server": server, "sweeps": [{"sweep": name, "link": link} for name, link in found]}, *lines)
+    if found and not (arguments.no_open or arguments.voice.json) and somebody_looks():
         open_browser(found[0][1])
 
 

@@ -61,10 +61,11 @@ class Voice:
     def end(self, document: Mapping[str, Any], *lines: str) -> None:
         """The last word: the document for programs, the lines for people, the first of them if it is to be quiet."""
         if self.json:
-            print(json.dumps(finite(plain(document)), indent=1), file=self.stdout)
+            print(json.dumps(finite(plain(document)), indent=1), file=self.stdout, flush=True)
             return
         for line in lines[:1] if self.quiet else lines:
             Console(file=self.stdout).print(line, markup=False, highlight=False, soft_wrap=True)
+            self.stdout.flush()
 
 
 def printable(text: str) -> str:

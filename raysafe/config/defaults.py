@@ -30,6 +30,8 @@ def departures(trial: TrialConfig) -> dict[str, Any]:
         raw[name]["name"] = parts[name].name
     default = read_trial(raw, trial.seed, [])
     found = _differing(given, plain(default) if default else {})
+    if default is not None and trial.percent == default.percent:
+        found.pop("selection.percent", None)  # said, and all the same what it is if left out
     return ({} if path == SANDBOX else {"model.path": path}) | {key: value for key, value in found.items() if key not in _FILES}
 
 

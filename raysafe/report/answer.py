@@ -145,6 +145,8 @@ def _left_out(rows: Sequence[TrialRow], effects: Effects) -> list[str]:
         fewer = "scored after fewer epochs, on the prompts of that scoring, which may be fewer"
         rest = "" if counted else " What is left was chosen by its scores."
         notes.append(f"{_trials(stopped)} stopped early and {how}: {fewer}.{rest}")
+    if twins := sum(bool(row.figures.get("same_as")) for row in effects.used):
+        notes.append(f"{_trials(twins)} had the same rows and settings of training as another, and so its scores.")
     return notes
 
 

@@ -3,6 +3,7 @@
 What is missing or broken is left out and named in `problems`: a report of half a sweep is better than none.
 """
 
+import fcntl
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from raysafe.report.rankings import SweepRankings
 
 BACKLOG = "tracking.jsonl"
+LOCK = ".lock"
 TRIAL, STAGE = "trial:", "stage:"
 VARIANT = "asr_prefill_"
 Known = TypeVar("Known")
@@ -72,6 +74,8 @@ class ReportData:
     told: Told
     rank_stages: tuple[RankStage, ...]
     rankings: "SweepRankings | None"
+    running: bool
+    """Whether its driver lives."""
     problems: tuple[str, ...]
 
     @property
@@ -110,8 +114,7 @@ class ReportData:
         """FINISHED, FAILED (some trials), INTERRUPTED or RUNNING."""
         if len(self.rows) >= max(1, len(self.planned)):
             return "FAILED" if any(row.status == "FAILED" for row in self.rows) else "FINISHED"
-        there = (self.folder / ".lock").exists()
-        return "RUNNING" if there and self.told.status != "INTERRUPTED" else "INTERRUPTED"
+        return "RUNNING" if self.running else "INTERRUPTED"
 
     @property
     def fresh_prompts(self) -> bool:
@@ -148,6 +151,7 @@ def read_data(folder: Path, rankings: "SweepRankings | None" = None) -> ReportDa
         told=told,
         rank_stages=tuple(attempt("rankings' artifacts", lambda: _rank_stages(folder, told), [])),
         rankings=rankings,
+        running=told.status != "INTERRUPTED" and _is_held(folder / LOCK),
         problems=tuple(problems),
     )
 
@@ -200,6 +204,18 @@ def _with_variants(row: TrialRow, told: Told) -> TrialRow:
     variants = {name.removeprefix("eval/"): value for name, value in last.items() if name.startswith(f"eval/{VARIANT}")}
     known = {name for name in variants if name.split("_")[2].isdigit()}
     return replace(row, figures={**{name: variants[name] for name in known}, **row.figures})
+
+
+def _is_held(path: Path) -> bool:
+    """Whether a driver holds the sweep's lock; a file that a killed one left is free."""
+    if not path.exists():
+        return False
+    with path.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False
 
 
 def _rankings(folder: Path) -> "SweepRankings | None":

@@ -147,7 +147,11 @@ def _grouped(rows: Sequence[TrialRow]) -> list[TrialRow]:
             ranges[key] = {value: Range.of(part) for part in parts for value in part}
     if not ranges:
         return list(rows)
-    return [replace(row, swept={k: ranges.get(k, {}).get(v, v) for k, v in row.swept.items()}) for row in rows]
+    return [replace(row, swept={key: _range_of(ranges.get(key), value) for key, value in row.swept.items()}) for row in rows]
+
+
+def _range_of(ranges: Mapping[Any, Range] | None, value: Any) -> Any:
+    return ranges[value] if ranges and isinstance(value, int | float) else value
 
 
 def _pairs_of(factor: tuple[str, ...], keys: Sequence[str], rows: Sequence[TrialRow]) -> Iterable[_Pairs]:
@@ -224,12 +228,11 @@ def ends(figures: Mapping[str, Any], name: str) -> tuple[float, float, float]:
 
 def _over_seeds(differences: Sequence[float], noise: _Noise, alpha: float) -> float:
     """Half width of a t-interval of the mean. The spread is the larger of these differences' own and that of all trials,
-    which is known better: it has the degrees of freedom. One seed tells nothing of it: 0."""
-    seeds = len(differences)
-    if seeds < 2:
-        return 0.0
-    own = sum((value - _mean(differences)) ** 2 for value in differences) / (seeds - 1)
-    return t_point(alpha, max(noise.df, seeds - 1)) * math.sqrt(max(own, 2 * noise.variance) / seeds)
+    which is known better: it has the degrees of freedom. Where the sweep has one seed nothing is known of it: 0."""
+    seeds, mean = len(differences), _mean(differences)
+    df = max(noise.df, seeds - 1)
+    own = sum((value - mean) ** 2 for value in differences) / max(1, seeds - 1)
+    return t_point(alpha, df) * math.sqrt(max(own, 2 * noise.variance) / seeds) if df else 0.0
 
 
 def _noise(rows: Sequence[TrialRow], figure: str) -> _Noise:

@@ -62,9 +62,9 @@ def code(text: str) -> str:
     return f"<pre><code>{escape(text)}</code></pre>"
 
 
-def folded(title: str, inside: str) -> str:
-    """What a reader can open."""
-    return f"<details><summary>{escape(title)}</summary>{inside}</details>"
+def folded(title: str, inside: str, opened: bool = False) -> str:
+    """What a reader can open, or close."""
+    return f"<details{' open' if opened else ''}><summary>{escape(title)}</summary>{inside}</details>"
 
 
 def section(key: str, title: str, inside: str, says: str = "") -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from raysafe.artifacts import whole, write_text
-from raysafe.report.answer import answer_of
+from raysafe.report.answer import Answer, answer_of
 from raysafe.report.data import ReportData, read_data
 from raysafe.report.drawing import save
 from raysafe.report.latex import REPORT_TEX, latex_report
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 PAGE = "report.html"
 PLOTS = "plots"
+FEW_ERRORS = 5
+"""Up to so many are shown unfolded."""
 _WORDS = {"FINISHED": "finished", "FAILED": "failed", "RUNNING": "running", "INTERRUPTED": "interrupted"}
 
 
@@ -33,6 +35,11 @@ def write_page(folder: Path, rankings: "SweepRankings | None" = None) -> Path:
 
     rankings: those of the folder, if they have been read already. Raises DataError if there is no summary.
     """
+    return write_report(folder, rankings)[0]
+
+
+def write_report(folder: Path, rankings: "SweepRankings | None" = None) -> tuple[Path, Answer]:
+    """`write_page`; gives the answer that stands on it, too."""
     data = read_data(folder, rankings)
     subject = Subject(data, answer_of(data.rows, data.fresh_prompts))
     with whole(folder / PLOTS) as aside:
@@ -41,7 +48,7 @@ def write_page(folder: Path, rankings: "SweepRankings | None" = None) -> Path:
     write_text(folder / PAGE, page(subject, drawn))
     write_text(folder / REPORT_TEX, latex_report(data.name, data.question, data.rows, data.means))
     write_text(folder / REPORT, markdown_report(data.name, data.question, data.rows, data.base, subject.answer))
-    return folder / PAGE
+    return folder / PAGE, subject.answer
 
 
 Drawn = tuple[Panel, list[str], str]
@@ -154,8 +161,9 @@ def _results(data: ReportData) -> str:
         inside += folded(f"Every trial ({len(data.rows)})", table([*data.base, *data.rows]))
     else:
         inside = table([*data.base, *data.rows])
-    errors = items((f"{row.trial} {row.status.lower()}: {row.error}" for row in data.rows if row.error), "errors")
-    inside += items(notes_of(data.rows, several)) + (folded("Errors", errors) if errors else "")
+    errors = [f"{row.trial} {row.status.lower()}: {row.error}" for row in data.rows if row.error]
+    inside += items(notes_of(data.rows, several))
+    inside += folded("Errors", items(errors, "errors"), len(errors) <= FEW_ERRORS) if errors else ""
     return section("results", "Means over seeds" if several else "Results", inside)
 
 

@@ -182,6 +182,7 @@ class TrackedRuns:
         with extra(f"The tables of {trial.plan.name}"):
             tables = trial_tables(trial, self.ranked.get(trial.plan.name), self.store, self.log_text)
             self._keep(trial.run, trial.folder, tables)
+            trial.about_tables = " ".join(f"Table {name}: {table.note}." for name, table in tables.items() if table.cut)
         self.tracker.note(trial.run, self._last_words(trial))
         self.tracker.end(trial.run, end.status, trial.error, milliseconds(end.at))
 
@@ -201,7 +202,7 @@ class TrackedRuns:
             )
         if stages:
             said.append(f"Stages: {', '.join(link_to(runs[job], names[job]) for job in stages)}.")
-        return {DESCRIPTION: " ".join(said), **tags}
+        return {DESCRIPTION: " ".join(filter(None, [*said, trial.about_tables])), **tags}
 
 
 @contextmanager

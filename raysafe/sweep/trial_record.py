@@ -19,15 +19,16 @@ Status = Literal["PENDING", "RUNNING"] | TrialStatus
 
 @dataclass
 class TrialRecord:
-    """`run`: the tracker's run, `about` what is said of it. `jobs`: what the trial has asked for, by label; `asked`: the label by
-    job, as several judges have one. `last`: the last row of training. `costs`: what it and others have paid for, once it has
-    ended."""
+    """`run`: the tracker's run, `about` what is said of it, `about_tables` of those of its tables that are cut. `jobs`: what the
+    trial has asked for, by label; `asked`: the label by job, as several judges have one. `last`: the last row of training.
+    `costs`: what it and others have paid for, once it has ended."""
 
     plan: TrialPlan
     folder: Path
     status: Status = "PENDING"
     run: str = ""
     about: str = ""
+    about_tables: str = ""
     stage: str = ""
     step: int = 0
     epoch: int = 0

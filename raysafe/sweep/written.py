@@ -52,6 +52,16 @@ def datasets_of(inputs: Iterable[TrialInputs]) -> dict[str, dict[str, str]]:
     return data
 
 
+def models_of(inputs: Iterable[TrialInputs]) -> dict[str, dict[str, str]]:
+    """Keys of models by what they are for and where they lie; the sandbox's is made, and its key is in its folder's name."""
+    models: dict[str, dict[str, str]] = {}
+    for one in inputs:
+        for role, ref in (("model", one.model), ("selection.model", one.ranker)):
+            if ref is not None:
+                models.setdefault(role, {})[ref.folder] = ref.key
+    return models
+
+
 def versions() -> dict[str, str]:
     """Of what decides a result."""
     return {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}}
@@ -73,7 +83,8 @@ def processor() -> str:
 
 
 def _facts(inputs: Iterable[TrialInputs]) -> dict[str, Any]:
-    now = {"versions": versions(), "machine": machine(), "datasets": datasets_of(inputs)}
+    every = list(inputs)
+    now = {"versions": versions(), "machine": machine(), "datasets": datasets_of(every), "models": models_of(every)}
     return now | {"relative_to": str(Path.cwd())}
 
 
@@ -86,17 +97,23 @@ def _version(name: str) -> str:
 
 def changes(facts: Mapping[str, Any], inputs: Iterable[TrialInputs]) -> list[str]:
     """What is no longer as a written file says: datasets, versions, the machine. Nothing for a file that a person wrote."""
-    return [*changed_data(facts, inputs), *changed_values("version of {}", facts.get("versions"), versions()), *_machine(facts)]
+    every = list(inputs)
+    return [
+        *changed_content("the rows of {} have changed", facts.get("datasets"), datasets_of(every)),
+        *changed_content("the weights or files of {} have changed", facts.get("models"), models_of(every)),
+        *changed_values("version of {}", facts.get("versions"), versions()),
+        *_machine(facts),
+    ]
 
 
-def changed_data(facts: Mapping[str, Any], inputs: Iterable[TrialInputs]) -> list[str]:
-    """Roles whose rows are others now."""
-    then, found = facts.get("datasets") or {}, []
-    for role, paths in datasets_of(inputs).items():
-        known = then.get(role) or {}
-        for path, mark in paths.items():
+def changed_content(what: str, then: Mapping[str, Any] | None, now: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """What has another fingerprint now than any that was noted for its role."""
+    found = []
+    for role, places in now.items():
+        known = (then or {}).get(role) or {}
+        for place, mark in places.items():
             if known and mark not in known.values():
-                found.append(f"the rows of {role} have changed: {path} has fingerprint {mark}, then {', '.join(known.values())}")
+                found.append(f"{what.format(role)}: {place} has fingerprint {mark}, then {', '.join(known.values())}")
     return found
 
 

@@ -33,9 +33,10 @@ def check_uri(uri: str) -> None:
 
 
 def quiet_environment() -> dict[str, str]:
-    """Variables under which MLflow sends no usage statistics and says nothing of tables that it makes and runs that end."""
+    """Variables under which MLflow sends no usage statistics and says nothing of tables, files and runs that it makes or fetches."""
     return {
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_LOGGING_LEVEL": "WARNING",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     }

@@ -28,9 +28,11 @@ def file(random_model, tmp_path):
 
 
 def test_a_trial_prints_its_scores_and_leaves_its_files(ray_here, file, storage, capsys):
-    assert main(["trial", file, "--set", "training.epochs=1", "--storage", str(storage)]) == 0
-    said = capsys.readouterr().out
-    assert "win_rate" in said and "asr_prefill_3" in said and "26 rows selected" in said
+    assert main(["trial", file, "--set", "training.epochs=1", "--storage", str(storage), "--json"]) == 0
+    out, said = capsys.readouterr()
+    assert "win_rate" in said and "asr_prefill_3" in said and "[0:00] reading" in said
+    told = json.loads(out)
+    assert told["selected_rows"] == 26 and 0 <= told["scores"]["asr_prefill_3"]["low"] <= 1
     (folder,) = (storage / "single").glob("small-*")
     assert (folder / "checkpoint" / "model.safetensors").exists() and (folder / "selection.parquet").exists()
     assert 0 <= json.loads((folder / "scores.json").read_text())["win_rate"]["value"] <= 1
@@ -39,15 +41,17 @@ def test_a_trial_prints_its_scores_and_leaves_its_files(ray_here, file, storage,
 def test_a_selection_is_written_and_fits_its_data_only(ray_here, file, storage, tmp_path, capsys):
     out = tmp_path / "kept.parquet"
     assert main(["select", file, "--out", str(out), "--set", "selection.percent=25", "--storage", str(storage)]) == 0
-    assert "8 of 32 rows selected" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert said.out.splitlines()[-1].startswith("8 of 32 rows selected") and "waiting for workers" in said.err
     (finetune,) = [path for path in storage.glob("artifacts/world/*/finetune.jsonl") if len(load_examples(path)) == 32]
     assert len(Selection.load(out).apply(load_examples(finetune))) == 8
 
 
 def test_an_evaluation_scores_a_folder_against_the_base(ray_here, file, storage, random_model, tmp_path, capsys):
     out = tmp_path / "scores.json"
-    assert main(["evaluate", str(random_model), file, "--out", str(out), "--storage", str(storage)]) == 0
-    assert "safety_score" in capsys.readouterr().out
+    assert main(["evaluate", str(random_model), file, "--out", str(out), "--storage", str(storage), "-q"]) == 0
+    said = capsys.readouterr()
+    assert said.out.startswith(f"{random_model}: win_rate 0.50, safety_score ") and said.out.count("\n") == 1 and said.err == ""
     assert json.loads(out.read_text())["win_rate"]["value"] == 0.5  # the base against itself: all ties
 
 

@@ -14,10 +14,11 @@ from rich.console import Console
 from small import small_trial
 from transformers import AutoModelForCausalLM
 
+from raysafe.cli import main
 from raysafe.cluster.groups import worker_groups
 from raysafe.cluster.running import RunOptions, run_sweep
 from raysafe.config.sections import Resources
-from raysafe.config.sweeps import make_sweep
+from raysafe.config.sweeps import load_sweep, make_sweep
 from raysafe.errors import ConfigError
 from raysafe.ranking.tables import COLUMNS
 from raysafe.report.live import LiveTable
@@ -101,6 +102,37 @@ def test_rankings_are_compared_when_a_sweep_ends(finished):
     overlap = pd.read_csv(result.folder / "rankings" / "overlap.csv")
     assert overlap["differ"].tolist() == ["selector.gamma"] and -1 <= overlap["spearman"][0] <= 1
     assert (result.folder / "rankings" / "overlap.png").exists()
+
+
+def test_a_finished_sweep_goes_on_from_its_own_file_to_the_same_end(finished, capsys):
+    result, table, storage = finished
+    file = str(result.folder / "sweep.yaml")
+    assert main(["sweep", file, "--storage", str(storage), "--resume", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [trial["trial"] for trial in told["trials"]] == table["trial"].tolist() and len(told["base"]) == 1
+    assert told["tracking_uri"] == result.tracking_uri and told["compare"].startswith("http://127.0.0.1:5000/#/")
+
+
+def test_its_driver_leaves_a_last_word_of_how_it_ended(finished, capsys):
+    result, table, _ = finished
+    assert main(["status", str(result.folder), "--json"]) == 0
+    (told,) = json.loads(capsys.readouterr().out)["sweeps"]
+    assert (told["state"], told["done"], told["waiting"], told["left_s"]) == ("finished", 4, "", None)
+    assert [trial["figures"]["win_rate"] for trial in told["trials"]] == pytest.approx(table["win_rate"].tolist())
+
+
+def test_a_tracked_trial_is_run_again_and_compared(finished, tmp_path, capsys):
+    result, table, _ = finished
+    client = MlflowClient(result.tracking_uri)
+    runs = client.search_runs([client.get_experiment_by_name("grid").experiment_id])
+    (run,) = [run.info.run_id for run in runs if run.data.tags["raysafe.key"] == table["trial"][0]]
+    assert main(["reproduce", run, "--tracking-uri", result.tracking_uri, "--storage", str(tmp_path), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["differences"] == [] and told["selection"] == {"only_then": 0, "only_now": 0, "both": 26}
+    assert len(told["scores"]) > 5 and all(score["equal"] and score["within"] for score in told["scores"])
+    folder = tmp_path / "reproduced" / f"{run[:8]}-1"
+    assert (folder / "artifacts" / "train").exists() and told["folder"] == str(folder / "single" / table["trial"][0])
+    assert load_sweep(f"{told['folder']}/config.yaml").trials[0].config.objective.name == "sft"
 
 
 def test_everything_is_given_back_after_a_sweep(finished):

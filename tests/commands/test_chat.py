@@ -3,12 +3,13 @@
 import io
 import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from raysafe.cli import main
-from raysafe.commands.chat import panel
+from raysafe.commands.chat import panel, typed
 from raysafe.evaluation.answering import Answers
 from raysafe.sweep.chatting import Answered, base_of, load_couple, trial_folder
 
@@ -102,3 +103,17 @@ def test_a_base_that_is_gone_is_said(finished, tmp_path, capsys):
     manifest.write_text(json.dumps(told_of))
     assert main(["chat", str(folder), "--prompt", "who?"]) == 2
     assert "is no longer there" in " ".join(capsys.readouterr().err.split())
+
+
+def test_prompts_from_a_terminal_end_with_ctrl_d(monkeypatch, capsys):
+    lines = iter(["first", " ", "second"])
+
+    def typed_line(prompt):
+        line = next(lines, None)
+        if line is None:
+            raise EOFError
+        return line
+
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setattr("builtins.input", typed_line)
+    assert list(typed()) == ["first", "second"] and "Ctrl-D ends" in capsys.readouterr().err

@@ -19,6 +19,10 @@ def test_a_sandbox_trial_that_says_nothing_departs_in_nothing():
     assert told(training={"epochs": 4, "lr": 8e-4}, data={"plant": 0}) == {}  # what the sandbox recommends
 
 
+def test_a_share_that_would_be_kept_anyway_is_no_departure():
+    assert told(selection={"percent": 80}) == {} and told(selection={"percent": 70}) == {"selection.percent": 70}
+
+
 def test_ones_own_model_is_told_and_its_data_are_not():
     assert told(**OWN) == {"model.path": "m"}
 

@@ -147,3 +147,17 @@ def test_of_many_numbers_neighbours_are_taken_together():
     found = effects_of(rows, ["win_rate"]).effects
     assert len(found) == 6 and found[0].levels == (("0 to 0.1875",), ("0.25 to 0.4375",))
     assert found[0].means == (pytest.approx(1.5 / 16), pytest.approx(5.5 / 16))
+
+
+def test_values_that_are_lists_are_levels_like_others():
+    rows = [trial(win=0.1 * len(layers), gamma=layers) for layers in ([1], [1, 2])]
+    assert only(rows).levels == (([1],), ([1, 2],))
+
+
+def test_a_pair_of_one_seed_has_the_luck_of_the_others():
+    """Gammas 0.1 and 0.2 have both seeds and scatter by -+0.05 against each other: residuals -+0.025, variance 4 * 0.000625 / 1.
+    Gamma 0.3 has seed 0 alone: its difference of 0.2 is no surer than t(1) sqrt(2 * 0.0025)."""
+    rows = [trial(s, win=0.5 + 0.05 * (s == number), gamma=g) for number, g in enumerate((0.1, 0.2)) for s in (0, 1)]
+    rows.append(trial(0, win=0.75, gamma=0.3))
+    alone = next(effect for effect in effects_of(rows, ["win_rate"]).effects if effect.levels == ((0.1,), (0.3,)))
+    assert alone.seeds == 1 and alone.low == -1 and 0.2 + t_point(0.05 / 3, 1) * math.sqrt(0.005) > 1

@@ -1,6 +1,7 @@
 """The page and its files, from a sweep's folder as it is left on disk; tests/browser looks at it in a browser."""
 
 import cProfile
+import fcntl
 import pstats
 import re
 import xml.etree.ElementTree as ET
@@ -84,8 +85,9 @@ def test_latex_and_markdown_have_the_tables(folder):
 
 def test_a_running_sweep_says_how_far_it_is(tmp_path):
     a_sweep(tmp_path / "s", SMALL, ended=3)
-    (tmp_path / "s" / ".lock").touch()
-    text = write_page(tmp_path / "s").read_text()
+    with (tmp_path / "s" / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        text = write_page(tmp_path / "s").read_text()
     assert "running: 3 of 4 trials have ended" in text and "may change" in text
 
 
@@ -121,7 +123,8 @@ def test_a_panel_that_fails_costs_nothing_else(tmp_path, monkeypatch):
 
 def test_of_a_sweep_of_which_nothing_ended_there_is_a_page(tmp_path):
     a_sweep(tmp_path / "s", SMALL, ended=0)
-    assert "No trial has finished yet" in write_page(tmp_path / "s").read_text()
+    text = write_page(tmp_path / "s").read_text()
+    assert "No trial has finished yet" in text and "interrupted: 0 of 4 trials have ended" in text
 
 
 def test_a_folder_without_a_summary_is_told(tmp_path):

@@ -1,5 +1,6 @@
 """What the tracker is told of a ranking; no cluster is needed."""
 
+import copy
 import json
 from types import SimpleNamespace
 
@@ -14,6 +15,7 @@ from raysafe.evaluation.answering import Answer, Answers, write_lines
 from raysafe.evaluation.metrics import Rate
 from raysafe.ranking.diagnosis import DIAGNOSIS_FILE, diagnose
 from raysafe.ranking.tables import Ranking, keep_top
+from raysafe.sweep import tracked_tables
 from raysafe.sweep.events import JobChanged, JobState, TrialEnded
 from raysafe.sweep.record import compared
 from raysafe.sweep.tracked import SweepEnd, TrackedRuns
@@ -28,7 +30,7 @@ ROWS = [tiny.example(i, response=f"answer {i}", unsafe=i == 0) for i in range(10
 
 def inputs_of(data):
     """Of a trial that reads one file."""
-    return SimpleNamespace(data=lambda: {"finetune": data}, finetune=data)
+    return SimpleNamespace(data=lambda: {"finetune": data}, finetune=data, model=None, ranker=None)
 
 
 def rows_file(folder):
@@ -114,40 +116,75 @@ def test_a_broken_selection_costs_the_comparison_and_not_the_record(tmp_path):
         assert compared(tmp_path) == ({}, None)
 
 
-@pytest.fixture
-def told(tmp_path):
-    """A trial that has finished, with a ranking, a selection, and two judges; another that failed: (tracker, folder)."""
-    sweep = make_sweep(
-        {
-            "name": "two",
-            "question": "Which?",
-            "sweep": {"grid": {"selector.gamma": [0.1, 0.2]}},
-            "objective": "sft",
-            "tracking": {"register": "best of two"},
-        }
-    )
-    store, folder, tracker = Store(tmp_path), tmp_path / "two", MemoryTracker()
-    data = DataRef(diagnose(Ranking.of(ROWS, SCORES, {})).fingerprint, str(rows_file(tmp_path)), rows=len(ROWS))
+TWO = make_sweep(
+    {
+        "name": "two",
+        "question": "Which?",
+        "sweep": {"grid": {"selector.gamma": [0.1, 0.2]}},
+        "objective": "sft",
+        "tracking": {"register": "best of two"},
+    }
+)
+
+
+def tell(tracker, store, data, folder):
+    """A trial that has finished, with a ranking, a selection, and two judges; another that failed; and the sweep's end."""
     jobs = {"rank-key": "rank", "answers-key": "answers", "verdicts-a": "verdicts", "verdicts-b": "verdicts", "train-1": "train"}
-    make_stages(store, data)
-    runs = TrackedRuns(tracker, store, sweep.logs_text)
-    runs.start_sweep(sweep, folder)
+    runs, rows = TrackedRuns(tracker, store, TWO.logs_text), []
+    runs.start_sweep(TWO, folder)
     runs.shared.changed(changed(JobState.DONE))
-    rows = []
-    for plan, end in zip(sweep.trials, ("FINISHED", "FAILED"), strict=True):
+    for plan, end in zip(TWO.trials, ("FINISHED", "FAILED"), strict=True):
         trial = TrialRecord(plan, folder / "trials" / plan.name, asked=jobs, epoch=4, started=1.0, ended=3.0)
         runs.start_trial(trial, inputs_of(data), 1.0)
         keep_top(Ranking.of(ROWS, SCORES, {}), 50).save(trial.folder / "selection.parquet")
         trial.status, trial.error = end, "" if end == "FINISHED" else "no memory"
         trial.result = TrialResult({"safety_score": Rate(1.0, 0.9, 1.0, 8)}, 5, 0.0, 1.0, store.artifact("train", "1"))
-        trial.costs = {"seconds_rank": 1.5, **({} if end == "FINISHED" else {"same_as": sweep.trials[0].name})}
+        trial.costs = {"seconds_rank": 1.5, **({} if end == "FINISHED" else {"same_as": TWO.trials[0].name})}
         runs.end_trial(trial, TrialEnded(3.0, plan.name, end, trial.result, trial.error))
         rows.append(trial.row())
-    used = {"rank-key": [plan.name for plan in sweep.trials]}
-    runs.rankings(folder, [], dict.fromkeys(used["rank-key"], tmp_path / "rows.jsonl"))
-    runs.end_sweep(sweep, SweepEnd("FAILED", folder, rows, used))
+    used = {"rank-key": [plan.name for plan in TWO.trials]}
+    runs.rankings(folder, [], dict.fromkeys(used["rank-key"], store.root.parent / "rows.jsonl"))
+    runs.end_sweep(TWO, SweepEnd("FAILED", folder, rows, used))
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """The store behind it, D, and the sweep's folder."""
+    data = DataRef(diagnose(Ranking.of(ROWS, SCORES, {})).fingerprint, str(rows_file(tmp_path)), rows=len(ROWS))
+    make_stages(store := Store(tmp_path), data)
+    return store, data, tmp_path / "two"
+
+
+@pytest.fixture
+def told(stored):
+    """The tracker's runs, and the sweep's folder."""
+    tracker = MemoryTracker()
+    tell(tracker, *stored)
+    return tracker.runs, stored[-1]
+
+
+def test_told_again_the_record_is_the_same(stored):
+    tracker = MemoryTracker()
+    tell(tracker, *stored)
+    once, views = copy.deepcopy(tracker.runs), dict(tracker.views)
+    tell(tracker, *stored)
+    for run in (*once.values(), *tracker.runs.values()):
+        run.artifacts = sorted(set(run.artifacts))  # a file told again is kept over the one of its name
+    assert tracker.runs == once and tracker.views == views
+
+
+def test_a_table_that_is_cut_says_so_in_the_description(stored, monkeypatch):
+    monkeypatch.setattr(tracked_tables, "MOST_ROWS", 4)
+    monkeypatch.setattr(tracked_tables, "ENDS", 2)
+    tell(tracker := MemoryTracker(), *stored)
+    said = tracker.runs["trial:000-gamma0.1_seed0"].tags["description"]
+    assert "Table selection: 4 of 10 rows: the 2 highest, the 2 lowest" in said and "Table verdicts" not in said
+
+
+def test_the_comparison_opens_on_what_was_swept_and_what_all_trials_have(stored):
+    tracker = MemoryTracker()
+    tell(tracker, *stored)
     assert [column.name for column in tracker.views["compare"].columns] == ["gamma", "eval/safety_score"]
-    return tracker.runs, folder
 
 
 def test_a_trials_run_is_called_and_compared_by_what_was_swept(told):

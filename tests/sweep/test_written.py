@@ -1,5 +1,7 @@
 """What raysafe writes of a configuration can be run as it is, from anywhere, and says what has changed since."""
 
+from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,6 +10,7 @@ import yaml
 from small import small_trial
 
 from raysafe.artifacts import MemoryStore, Store
+from raysafe.commands.base import single
 from raysafe.config.sweeps import load_sweep, make_sweep
 from raysafe.errors import ConfigError
 from raysafe.stages.inputs import find_inputs
@@ -15,7 +18,7 @@ from raysafe.sweep.folder import claim, refuse_taken, tasks_of
 from raysafe.sweep.written import changes, former_fingerprint, sweep_document, sweep_fingerprint, trial_document
 
 SWEEPS = sorted((Path(__file__).parents[2] / "sweeps").glob("*.yaml"))
-NOTHING = SimpleNamespace(data=dict)
+NOTHING = SimpleNamespace(data=dict, model=None, ranker=None)
 
 
 def written(path, value):
@@ -43,7 +46,7 @@ def test_a_written_trial_is_that_trial(path, tmp_path):
 def test_a_trial_of_an_earlier_version_has_no_name_and_no_facts(tmp_path):
     (plan,) = make_sweep(small_trial("model")).trials
     document = trial_document("t", plan.config, NOTHING)
-    later = ("name", "fingerprint", "versions", "machine", "datasets", "relative_to")
+    later = ("name", "fingerprint", "versions", "machine", "datasets", "models", "relative_to")
     bare = {key: value for key, value in document.items() if key not in later}
     assert load_sweep(written(tmp_path / "config.yaml", bare)).trials[0].config == plan.config
 
@@ -95,7 +98,15 @@ def test_what_has_changed_since_is_told_and_nothing_else(sweep):
     assert changes(facts, [inputs]) == [] and changes({}, [inputs]) == []
     facts["versions"]["torch"], facts["machine"]["kernels"] = "1.0", "ABACUS"
     facts["datasets"]["finetune"] = {"rows.jsonl": "0123"}
-    data, torch, kernels = changes(facts, [inputs])
+    facts["models"]["model"] = {"a folder": "4567"}
+    data, model, torch, kernels = changes(facts, [inputs])
+    assert model.startswith("the weights or files of model have changed") and model.endswith(", then 4567")
     assert "the rows of finetune have changed" in data and "then 0123" in data
     assert torch.startswith("version of torch: ") and torch.endswith(", then 1.0")
     assert kernels.startswith("kernels of this machine: ") and kernels.endswith(", then ABACUS")
+
+
+def test_a_written_trial_is_what_single_commands_run(sweep, tmp_path):
+    path = written(tmp_path / "config.yaml", trial_document("t", sweep.trials[0].config, NOTHING))
+    one = single(Namespace(file=str(path), overrides=["training.epochs=7"]))
+    assert one.trials[0].config == replace(sweep.trials[0].config, training=replace(sweep.trials[0].config.training, epochs=7))

@@ -15,6 +15,14 @@ MOST_DOTS = 200
 """Trials that are drawn one by one, each with a tip."""
 LOG_FROM = 15
 """Numbers that span more than this are drawn on a logarithmic axis."""
+RATE = "rate, 0 to 1"
+AXES = {
+    "selector.gamma": "γ, penalty strength",
+    "selection.percent": "p, kept share of D (%)",
+    "training.lr": "learning rate",
+    "training.epochs": "epochs",
+}
+"""Settings whose axis says more than their name."""
 BASE_STYLE = {"color": MUTED, "linestyle": (0, (1, 2)), "linewidth": 1.2}
 
 
@@ -129,6 +137,11 @@ def series(subject: Subject, key: str | None) -> list[tuple[str, dict[str, Any],
 def is_number(values: Iterable[Any]) -> bool:
     """Whether all are numbers, truth values not among them."""
     return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+
+
+def axis_title(key: str, name: str) -> str:
+    """What an axis of a setting is called."""
+    return AXES.get(key, name)
 
 
 def setting_axis(axes: Any, values: Sequence[Any]) -> list[float]:

@@ -7,7 +7,7 @@ from typing import Any
 from raysafe.report.data import Point, RankStage
 from raysafe.report.drawing import MOST_SERIES, MUTED, Plot, canvas, note, series_style
 from raysafe.report.naming import setting_text
-from raysafe.report.panels.base import Absent, Subject, rate_axis
+from raysafe.report.panels.base import RATE, Absent, Subject, rate_axis
 
 MOST_LINES = 60
 """Trials in one picture."""
@@ -15,9 +15,9 @@ TRAINING = {
     "train/loss": ("training loss", "loss (nats)"),
     "train/align_loss": ("alignment term", "loss (nats)"),
     "train/retain_loss": ("retain term", "loss (nats a token)"),
-    "eval/safety_score": ("safety score while training", "safety score (rate)"),
-    "eval/win_rate": ("win rate while training", "win rate (rate)"),
-    "eval/asr_prefill": ("ASR prefill while training", "ASR prefill (rate)"),
+    "eval/safety_score": ("safety score while training", RATE),
+    "eval/win_rate": ("win rate while training", RATE),
+    "eval/asr_prefill": ("ASR prefill while training", RATE),
 }
 """Metric to (title, axis) of the pictures of trials."""
 SELECTOR = {
@@ -71,7 +71,7 @@ def _pictures(prefix: str, metrics: Mapping[str, tuple[str, str]], runs: Runs, l
     for metric, (title, axis) in metrics.items():
         curves = [curve for name, points, style in runs if (curve := _curve(name, points, metric, style))]
         if curves:
-            rate = axis.endswith("(rate)") or axis == "AUC"
+            rate = axis in (RATE, "AUC")
             left_out = f"{len(runs)} of {count}" if len(runs) < count else ""
             plots.append(_picture(f"{prefix}-{metric.rpartition('/')[2]}", (title, axis), curves, legend, (rate, left_out)))
     if not plots:

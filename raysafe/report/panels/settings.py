@@ -12,8 +12,10 @@ from raysafe.report.naming import setting_text
 from raysafe.report.panels.base import (
     BASE_STYLE,
     MOST_DOTS,
+    RATE,
     Absent,
     Subject,
+    axis_title,
     base_line,
     is_number,
     over_seeds,
@@ -80,7 +82,7 @@ def _multiple(subject: Subject, key: str, figure: str) -> Plot:
     lines, base, levels = series(subject, colour), subject.base(figure), subject.levels(key)
     legend = [(text, style) for text, style, _ in lines] if colour else []
     legend += [("base model", BASE_STYLE)] if base is not None else []
-    picture = canvas(f"{title} over {name}", x=name, y=f"{title} (rate)", legend=legend)
+    picture = canvas(f"{title} over {name}", x=axis_title(key, name), y=RATE, legend=legend)
     places = setting_axis(picture.axes, levels)
     base_line(picture.axes, base)
     reached = [base] if base is not None else []
@@ -141,7 +143,9 @@ def _heat_map(subject: Subject, pair: tuple[str, str], figure: str) -> Plot:
     ]
     values = [[math.nan if cell is None else cell.value for cell in line] for line in cells]
     title = subject.answer.titles[figure]
-    picture = canvas(f"{title} over {x_name} and {y_name}", x=x_name, y=y_name, height=260)
+    picture = canvas(
+        f"{title} over {x_name} and {y_name}", x=axis_title(pair[0], x_name), y=axis_title(pair[1], y_name), height=260
+    )
     axes = picture.axes
     colours = colormaps["viridis"].resampled(32)
     mesh = axes.pcolormesh(values, cmap=colours, vmin=0, vmax=1, edgecolors=PAPER, linewidth=1.5)

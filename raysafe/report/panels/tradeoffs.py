@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from raysafe.report.data import VARIANT
 from raysafe.report.drawing import MOST_SERIES, MUTED, Plot, canvas
 from raysafe.report.naming import trial_title
-from raysafe.report.panels.base import Absent, Spread, Subject, over_seeds, rate_axis, series
+from raysafe.report.panels.base import RATE, Absent, Spread, Subject, over_seeds, rate_axis, series
 from raysafe.report.summary import TrialRow
 
 AGAINST = ("utility", "win_rate", "new_tasks")
@@ -32,7 +32,7 @@ def _front(subject: Subject, figure: str) -> Plot:
     legend += (
         [("base model", {"color": MUTED, "marker": "x", "linestyle": "none", "markeredgewidth": 1.5})] if None not in base else []
     )
-    picture = canvas(f"Safety against {title}", x=f"{title} (rate)", y="safety score (rate)", legend=legend, height=280)
+    picture = canvas(f"Safety against {title}", x=f"{title}, {RATE}", y=f"safety score, {RATE}", legend=legend, height=280)
     everything: list[tuple[Spread, Spread, str]] = []
     for _, style, rows in lines:
         points = _points(subject, rows, figure)
@@ -99,9 +99,7 @@ def _depth(subject: Subject, key: str | None, tokens: Sequence[int]) -> Plot:
     lines = series(subject, key)
     legend = [(name, style) for name, style, _ in lines] if key else []
     name = subject.data.names[key] if key else "all"
-    picture = canvas(
-        f"ASR by prefill depth{f', by {name}' if key else ''}", x="prefilled tokens", y="ASR prefill (rate)", legend=legend
-    )
+    picture = canvas(f"ASR by prefill depth{f', by {name}' if key else ''}", x="prefilled tokens", y=RATE, legend=legend)
     for _, style, rows in lines:
         known = {depth: spread for depth in tokens if (spread := over_seeds(rows, f"{VARIANT}{depth}"))}
         if known:
