@@ -167,6 +167,10 @@ def _results(data: ReportData) -> str:
     return section("results", "Means over seeds" if several else "Results", inside)
 
 
+_TOLD = ("versions", "datasets", "machine", "relative_to", "fingerprint")
+"""What a written configuration holds beside the configuration."""
+
+
 def _repeat(data: ReportData) -> str:
     """What is needed to do it again: command, versions, fingerprints, configuration."""
     command = f"raysafe sweep {data.folder.name}/sweep.yaml --set name={data.name}-again"
@@ -174,8 +178,10 @@ def _repeat(data: ReportData) -> str:
     data_lines = [
         f"{role}: {path} {mark}" for role, found in (data.sweep.get("datasets") or {}).items() for path, mark in found.items()
     ]
-    shown = {key: value for key, value in data.sweep.items() if key not in ("versions", "datasets")}
-    inside = code(command) + facts([("Versions", ", ".join(versions)), ("Fingerprint", str(data.sweep.get("fingerprint") or ""))])
+    shown = {key: value for key, value in data.sweep.items() if key not in _TOLD}
+    machine = ", ".join(str(value) for value in (data.sweep.get("machine") or {}).values())
+    fingerprint = str(data.sweep.get("fingerprint") or "")
+    inside = code(command) + facts([("Versions", ", ".join(versions)), ("Machine", machine), ("Fingerprint", fingerprint)])
     inside += folded("Data and their fingerprints", items(data_lines)) if data_lines else ""
     inside += folded("Configuration", code(yaml.safe_dump(shown, sort_keys=False, allow_unicode=True)))
     says = "Every trial's whole configuration is in sweep.yaml and in trials/TRIAL/config.yaml."

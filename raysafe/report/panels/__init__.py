@@ -45,7 +45,7 @@ PANELS: list[Panel] = [
     Panel(
         "kept", "What is kept, and how far selections overlap",
         "Unsafe share among the kept rows, where labels are known. In the maps 1 is the same rows, or the same order; two random "
-        "selections of p % have p / (200 − p) in common.",
+        "selections of p % have p / (200 − p) in common; empty cells are of other data.",
         all_of(rankings.shares, rankings.overlap),
     ),
     Panel("training", "Training", "A line a trial; those that run, were stopped or failed too.", curves.training),

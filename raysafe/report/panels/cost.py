@@ -17,7 +17,9 @@ def seconds(subject: Subject) -> list[Plot]:
     saved, stopped = _total(subject, SAVED), _not_run(subject)
     bars += [("saved by sharing", saved, COLOURS[2])] if saved else []
     bars += [("not run, stopped early", stopped, COLOURS[5])] if stopped else []
-    picture = canvas("Seconds by stage, all trials", x="seconds of a worker group", height=76 + 27 * len(bars))
+    picture = canvas(
+        f"Seconds by stage, {sum(spent.values()):,.0f} in all", x="seconds of a worker group", height=76 + 27 * len(bars)
+    )
     axes = picture.axes
     longest = max(value for _, value, _ in bars) or 1.0
     for line, (name, value, colour) in enumerate(reversed(bars)):
