@@ -1,6 +1,7 @@
 """What people read of a trial as tables: its selection, its overlap with others', its answers with every judge's verdict.
 
-A table is a JSON file under the trial's `tables/`, as the tracker's pages show it. Large ones are cut, and say so.
+A table is a JSON file under the trial's `tables/`, as the tracker's pages show it, where six columns or so are in sight at once.
+Large ones are cut, and say so.
 """
 
 import csv
@@ -78,21 +79,16 @@ def selection_table(path: Path, data: DataRef, log_text: bool) -> Table:
     order = np.argsort(frame["rank"].to_numpy(), kind="stable")
     shown = _ends(len(order))
     texts = texts_of(data)
-    columns = ["rank", "score", "kept", "label", "source", "reason", "row", *(["prompt", "answer"] if log_text else [])]
+    columns = ["rank", "score", "kept", "label", "source", *(["prompt", "answer"] if log_text else []), "reason", "row"]
     rows = []
     for place in order[shown]:
         row = frame.iloc[place]
         source, *beginnings = texts[int(row["row"])]
-        known = [
-            int(row["rank"]),
-            _finite(float(row["score"])),
-            bool(row["selected"]),
-            _label(row),
-            source,
-            row["reason"],
-            int(row["row"]),
-        ]
-        rows.append([*known, *(beginnings if log_text else [])])
+        score = _finite(float(f"{row['score']:.6g}"))
+        texts_told = beginnings if log_text else []
+        rows.append(
+            [int(row["rank"]), score, bool(row["selected"]), _label(row), source, *texts_told, row["reason"], int(row["row"])]
+        )
     cut = f"the {ENDS} highest, the {ENDS} lowest, and evenly from between; all are in selection.parquet"
     return Table(columns, rows, len(frame), cut if len(rows) < len(frame) else "")
 
@@ -170,11 +166,11 @@ def verdicts_table(answers: Artifact, verdicts: Sequence[Artifact], log_text: bo
             [_beginning(_last(row.asked or asked.prompt_of(row).prompt)), row.answer[:ANSWER]] if log_text else [row.content_hash]
         )
         disagree = len(set(hits)) > 1
-        rows.append([row.suite, row.variant, row.index, *said, *(_verdict(row, hit) for hit in hits), disagree])
+        rows.append([row.suite, row.variant, *said, *(_verdict(row, hit) for hit in hits), disagree, row.index])
         urgent.append((not disagree, not any(hits), place))
     kept = sorted(place for *_, place in sorted(urgent)[:MOST_ANSWERS])
     cut = "where judges disagree, then hits, then the rest; all are in the store" if len(kept) < len(rows) else ""
-    return Table(["suite", "variant", "row", *texts, *judged, "disagree"], [rows[place] for place in kept], len(rows), cut)
+    return Table(["suite", "variant", *texts, *judged, "disagree", "row"], [rows[place] for place in kept], len(rows), cut)
 
 
 def _judges(verdicts: Sequence[Artifact]) -> dict[str, Artifact]:

@@ -231,9 +231,9 @@ def test_a_trials_tables_are_in_its_folder_and_its_run(told):
     names = ("selection", "verdicts", "overlap")
     assert {f"tables/{name}.json" for name in names} <= set(run.artifacts) and run.tags["raysafe.table.verdicts"] == "1 row"
     tables = {name: json.loads((folder / "trials" / run.spec.key / "tables" / f"{name}.json").read_text()) for name in names}
-    assert tables["verdicts"]["columns"][-3:] == ["a", "b", "disagree"] and tables["verdicts"]["data"][0][-1] is True
+    assert tables["verdicts"]["columns"][4:] == ["a", "b", "disagree", "row"] and tables["verdicts"]["data"][0][-2] is True
     assert tables["overlap"]["data"] == [["γ=0.2 seed 0", 5, 5, 1.0, "001-gamma0.2_seed0"]]
-    assert tables["selection"]["data"][0][-1] == "answer 9"
+    assert tables["selection"]["data"][0][6] == "answer 9"
 
 
 def test_a_file_that_has_changed_costs_a_table_and_not_the_record(tmp_path):

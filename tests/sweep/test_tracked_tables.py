@@ -121,7 +121,7 @@ def test_of_too_many_answers_those_that_judges_disagree_about_stay(judged, monke
 
 def test_a_judge_that_judges_twice_has_two_columns(judged):
     answers, (first, _) = judged
-    assert verdicts_table(answers, [first, first], log_text=False).columns[-3:] == ["phrases", "phrases 2", "disagree"]
+    assert verdicts_table(answers, [first, first], log_text=False).columns[3:] == ["phrases", "phrases 2", "disagree", "row"]
 
 
 def test_a_csv_files_numbers_are_numbers(tmp_path):
