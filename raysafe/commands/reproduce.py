@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from raysafe.config.trials import SweepConfig
     from raysafe.sweep.reproducing import ScoreLine
 
+EQUAL = "\\[ ]: 95 % interval over prompts; within: each score lies in the other's interval."
+
 
 def arguments(parser: ArgumentParser) -> None:
     parser.add_argument("run_id", metavar="RUN_ID", help="the run of a trial, as MLflow's pages show it")
@@ -46,10 +48,10 @@ def run(arguments: Namespace) -> int:
         config = configuration(record)
         head = {"run_id": record.run_id, "sweep": record.sweep, "trial": record.name}
         what = f"{record.name} of the sweep {record.sweep}, which ended as {record.status}"
-        voice.out.print(what, highlight=False, markup=False)
+        voice.out.print(what, highlight=False, markup=False, soft_wrap=True)
         differences = differing(config)
         for text in differences or ["nothing that is on record has changed since"]:
-            voice.out.print(f"  {text}", highlight=False, markup=False)
+            voice.out.print(f"  {text}", highlight=False, markup=False, soft_wrap=True)
         if arguments.dry_run:
             last = [f"{len(differences)} differences"] if voice.quiet else []
             voice.end(head | {"differences": differences, "dry_run": True}, *last)
@@ -100,10 +102,10 @@ def again(name: str, config: SweepConfig, how: Any, live: LiveTable) -> tuple[Pa
 
 def score_table(lines: Sequence[ScoreLine]) -> Table:
     """Old scores beside new ones."""
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), caption=EQUAL, caption_justify="left")
     for column in ("score", "then", "now", "difference", ""):
         table.add_column(column, justify="left" if column in ("score", "") else "right", no_wrap=True)
-    words = {True: "within each other's intervals", False: "[red]outside[/]", None: ""}
+    words = {True: "within", False: "[red]outside[/]", None: ""}
     for line in lines:
         then = _with_ends(line.then, line.then_low, line.then_high)
         now = _with_ends(line.now, line.now_low, line.now_high)
@@ -121,7 +123,10 @@ def verdict(lines: Sequence[ScoreLine]) -> str:
 
 
 def _with_ends(value: float, low: float | None, high: float | None) -> str:
-    return f"{value:.3f}" if low is None or high is None else f"{value:.3f} \\[{low:.3f}, {high:.3f}]"
+    if low is None or high is None:
+        return f"{value:.3f}"
+    ends = ", ".join(f"{end:.2f}".removeprefix("0") for end in (low, high))
+    return f"{value:.3f} \\[{ends}]"
 
 
 COMMAND = Command("a tracked trial again, from its record", arguments, run)

@@ -2,9 +2,11 @@
 
 import dataclasses
 import shutil
+from io import StringIO
 
 import pytest
 import yaml
+from rich.console import Console
 
 from raysafe.commands.reproduce import differing, score_table, verdict
 from raysafe.config.sweeps import load_sweep
@@ -21,6 +23,13 @@ def record(finished, tmp_path):
     for source in (finished.folder / "sweep.yaml", finished.folder / "trials" / finished.trials[0] / "config.yaml"):
         shutil.copy(source, tmp_path)
     return RecordedRun("0123456789ab", "small", finished.trials[0], "FINISHED", THEN, tmp_path)
+
+
+def drawn(lines):
+    """The table as 80 columns show it."""
+    console = Console(file=StringIO(), width=80)
+    console.print(score_table(lines))
+    return console.file.getvalue()
 
 
 def edit(path, **changes):
@@ -73,7 +82,8 @@ def test_scores_lie_within_each_others_intervals_or_not():
     assert dataclasses.replace(near, then_low=None).within is None
     assert verdict([near, same]) == "1 of 2 scores are equal, all lie within each other's intervals"
     assert verdict([far, same]) == "1 of 2 scores are equal, 1 lie outside each other's intervals"
-    assert score_table([near, far]).row_count == 2
+    said = drawn([near, far, dataclasses.replace(same, name="asr_prefill_25")])
+    assert "0.500 [.40, .60]" in said and "within" in said and "outside" in said and "equal" in said and "…" not in said
 
 
 def test_a_run_without_scores_says_so():
