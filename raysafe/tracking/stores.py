@@ -33,7 +33,7 @@ def check_uri(uri: str) -> None:
 
 
 def quiet_environment() -> dict[str, str]:
-    """Variables under which MLflow sends no usage statistics and says nothing of tables, files and runs that it makes or fetches."""
+    """Variables under which MLflow sends no usage statistics and says nothing of what it makes or fetches."""
     return {
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_LOGGING_LEVEL": "WARNING",
