@@ -11,12 +11,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from raysafe.errors import DataError
 from raysafe.report.means import aggregate
 from raysafe.report.naming import short_names
-from raysafe.report.summary import SUMMARY, TrialRow, read_summary, swept_keys
+from raysafe.report.summary import TrialRow, swept_keys
 from raysafe.report.sweep_file import SWEEP, fresh_prompts, planned_trials, question_in, sweep_head
-from raysafe.report.table import NO_SUMMARY, in_order, rows_of_base
+from raysafe.report.table import ended_rows, in_order, rows_of_base
 
 if TYPE_CHECKING:
     from raysafe.report.rankings import SweepRankings
@@ -121,25 +120,30 @@ class ReportData:
         """Whether every seed was asked prompts of its own."""
         return fresh_prompts(self.sweep, self.rows)
 
+    def setting(self, trial: str, key: str) -> Any:
+        """A swept setting's value in a trial, ended or not; None if it has none."""
+        value: Any = self.planned.get(trial, {})
+        for part in key.split("."):
+            value = value.get(part) if isinstance(value, Mapping) else None
+        return value
+
     def points(self, trial: str) -> tuple[Point, ...]:
         """Of a trial's training and scores."""
         return self.told.points.get(TRIAL + trial, ())
 
 
 def read_data(folder: Path, rankings: "SweepRankings | None" = None) -> ReportData:
-    """Everything of a sweep's folder. Raises DataError if there is no summary, or one that can't be read.
+    """Everything of a sweep's folder. Raises DataError if it is none, or its summary can't be read.
 
     rankings: those of the folder, where they have been read already.
     """
-    if not (folder / SUMMARY).is_file():
-        raise DataError(NO_SUMMARY.format(folder=folder))
     problems: list[str] = []
     attempt = _Attempts(problems)
     nothing: dict[str, Any] = {}
     unplanned: dict[str, dict[str, Any]] = {}
     head = attempt(SWEEP, lambda: sweep_head(folder), nothing)
     told = attempt(BACKLOG, lambda: read_backlog(folder / BACKLOG), Told())
-    rows = [_with_variants(row, told) for row in read_summary(folder / SUMMARY)]
+    rows = [_with_variants(row, told) for row in ended_rows(folder)]
     if rankings is None and any((folder / "trials").glob("*/selection.parquet")):
         rankings = attempt("selections", lambda: _rankings(folder), None)
     return ReportData(

@@ -33,7 +33,7 @@ _WORDS = {"FINISHED": "finished", "FAILED": "failed", "RUNNING": "running", "INT
 def write_page(folder: Path, rankings: "SweepRankings | None" = None) -> Path:
     """Write the report of a sweep's folder, finished or running, each file whole; returns the page.
 
-    rankings: those of the folder, if they have been read already. Raises DataError if there is no summary.
+    rankings: those of the folder, if they have been read already. Raises DataError if it is no sweep's folder.
     """
     return write_report(folder, rankings)[0]
 

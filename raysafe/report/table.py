@@ -17,7 +17,7 @@ from raysafe.report.figures import STAYS, listed
 from raysafe.report.means import HOW, aggregate
 from raysafe.report.naming import NONE, setting_text, short_names
 from raysafe.report.summary import SUMMARY, TrialRow, read_summary, swept_keys
-from raysafe.report.sweep_file import fresh_prompts, question_in, sweep_head
+from raysafe.report.sweep_file import SWEEP, fresh_prompts, question_in, sweep_head
 
 MOST_SETTINGS = 4
 """Swept settings that get a column of their own."""
@@ -25,7 +25,6 @@ REPORT = "report.md"
 BASE = "base.csv"
 """Like the summary, of the untrained models."""
 BASE_STATUS = "base model"
-NO_SUMMARY = "{folder}: has no summary.csv. Name a sweep's folder, STORAGE/NAME; it is there once a trial has ended."
 _STYLES = {"FINISHED": "green", "STOPPED": "yellow", "FAILED": "red", "RUNNING": "cyan"}
 
 
@@ -127,11 +126,9 @@ def in_order(rows: Sequence[TrialRow]) -> list[TrialRow]:
 def print_report(folder: Path, console: Console) -> None:
     """Print the answer and the tables of a sweep's folder from its `summary.csv` and write them to `report.md` beside it.
 
-    Raises DataError if there is no summary.
+    Raises DataError if it is no sweep's folder.
     """
-    if not (folder / SUMMARY).is_file():
-        raise DataError(NO_SUMMARY.format(folder=folder))
-    rows, base = read_summary(folder / SUMMARY), rows_of_base(folder)
+    rows, base = ended_rows(folder), rows_of_base(folder)
     head, means = sweep_head(folder), aggregate(rows)
     question, answer = question_in(head), answer_of(rows, fresh_prompts(head, rows))
     several = len(means) < len(rows)
@@ -148,6 +145,15 @@ def print_report(folder: Path, console: Console) -> None:
                 f"[red]{escape(row.trial)}[/] {row.status.lower()}: {escape(row.error)}", highlight=False, soft_wrap=True
             )
     write_text(folder / REPORT, markdown_report(folder.absolute().name, question, rows, base, answer))
+
+
+def ended_rows(folder: Path) -> list[TrialRow]:
+    """Of a sweep's folder the trials that have ended, none while none has. Raises DataError if it is no sweep's folder."""
+    if (folder / SUMMARY).is_file():
+        return read_summary(folder / SUMMARY)
+    if (folder / SWEEP).is_file():
+        return []
+    raise DataError(f"{folder}: has neither {SUMMARY} nor {SWEEP}. Name a sweep's folder, STORAGE/NAME.")
 
 
 def rows_of_base(folder: Path) -> list[TrialRow]:

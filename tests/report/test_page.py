@@ -91,6 +91,13 @@ def test_a_running_sweep_says_how_far_it_is(tmp_path):
     assert "running: 3 of 4 trials have ended" in text and "may change" in text
 
 
+def test_while_no_trial_has_ended_there_are_curves(tmp_path):
+    a_sweep(tmp_path / "s", SMALL)
+    (tmp_path / "s" / "summary.csv").unlink()
+    text = write_page(tmp_path / "s").read_text()
+    assert "No trial has finished yet" in text and "training loss" in text
+
+
 def test_a_summary_alone_makes_a_page_that_names_what_is_not_drawn(tmp_path):
     a_sweep(tmp_path / "s", SMALL, only_summary=True)
     text = write_page(tmp_path / "s").read_text()

@@ -50,8 +50,8 @@ def training(subject: Subject) -> list[Plot]:
     legend = [(f"{subject.data.names[key]} {setting_text(level)}", styles[repr(level)]) for level in levels] if key else []
 
     def style(name: str) -> Mapping[str, Any]:
-        row = swept.get(name)
-        return styles.get(repr(row.swept.get(key) if row and key else None), {"color": MUTED, "linestyle": ":", "marker": ""})
+        value = swept[name].swept.get(key or "") if name in swept else subject.data.setting(name, key or "")
+        return styles.get(repr(value if key else None), {"color": MUTED, "linestyle": ":", "marker": ""})
 
     runs = [(name, subject.data.points(name), style(name)) for name in _spaced(names)]
     return _pictures("training", TRAINING, runs, legend, len(names))
