@@ -83,19 +83,16 @@ def differing(config: SweepConfig) -> list[str]:
 
 def again(name: str, config: SweepConfig, how: Any, live: LiveTable) -> tuple[Path, Mapping[str, float]]:
     """Run the trial; its folder, and its scores with their intervals."""
-    import yaml
-
-    from raysafe.artifacts import write_json, write_text
+    from raysafe.artifacts import write_json
     from raysafe.cluster.running import one_trial
     from raysafe.evaluation.metrics import flat_rates
-    from raysafe.sweep.written import trial_document
+    from raysafe.sweep.written import write_trial
     from raysafe.trial import run_trial
 
     with one_trial(name, config, how, live) as (groups, task):
         launch = groups.launcher(task.plan.name, teller(live))
         result = run_trial(task.plan.config, groups.store, task.folder, launch, task.inputs)
-    written = trial_document(config.name, task.plan.config, task.inputs)
-    write_text(task.folder / "config.yaml", yaml.safe_dump(written, sort_keys=False))
+    write_trial(task.folder, config.name, task.plan.config, task.inputs)
     write_json(task.folder / "scores.json", result.metrics)
     return task.folder, flat_rates(result.metrics)
 

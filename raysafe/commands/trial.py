@@ -13,12 +13,14 @@ def run(arguments: Namespace) -> int:
     from raysafe.artifacts import write_json
     from raysafe.cluster.running import one_trial
     from raysafe.report.rates import rates_table
+    from raysafe.sweep.written import write_trial
     from raysafe.trial import run_trial
 
     with one_trial(name_of(config), config, options(arguments), live) as (groups, task):
         launch = groups.launcher(task.plan.name, teller(live))
         result = run_trial(task.plan.config, groups.store, task.folder, launch, task.inputs)
     write_json(task.folder / "scores.json", result.metrics)
+    write_trial(task.folder, config.name, task.plan.config, task.inputs)
     voice.out.print(rates_table(task.plan.name, result.metrics))
     kept = {name: getattr(result, name) for name in ("selected_rows", "unsafe_selected", "ranking_auc", "safeinstr_rows")}
     document = {"trial": task.plan.name, "folder": str(task.folder), **kept, "scores": plain_rates(result.metrics)}

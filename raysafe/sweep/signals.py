@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SHOW_CURSOR = "\x1b[?25h"
 SAME_GOODBYE_S = 2.0
 """A second signal within so many seconds belongs to the first: a closing terminal sends several. A later one ends at once."""
 
@@ -103,7 +104,8 @@ def leave() -> NoReturn:
     The code is that of the signal that came, whatever became of its exception: Ray raises a bare KeyboardInterrupt instead.
     """
     with suppress(OSError, ValueError):
-        print(f"\n{_handler.goodbye}", file=sys.stderr)
+        shown = SHOW_CURSOR if sys.stderr.isatty() else ""  # a table that was being drawn may have hidden it
+        print(f"{shown}\n{_handler.goodbye}", file=sys.stderr)
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
             stream.flush()

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 
-from raysafe.artifacts import fingerprint, plain
+from raysafe.artifacts import fingerprint, plain, write_text
 from raysafe.config.trials import SweepConfig, TrialConfig
 from raysafe.config.written import located
 from raysafe.stages.inputs import TrialInputs
 
+CONFIG = "config.yaml"
 _PACKAGES = ("raysafe", "torch", "transformers", "deepspeed", "ray", "mlflow")
 
 
@@ -26,6 +28,11 @@ def sweep_document(sweep: SweepConfig, inputs: Mapping[str, TrialInputs]) -> dic
 def trial_document(name: str, config: TrialConfig, inputs: TrialInputs) -> dict[str, Any]:
     """`config.yaml` of a trial of the sweep `name`."""
     return {"name": name, **plain(config), "fingerprint": trial_fingerprint(config), **_facts([inputs])}
+
+
+def write_trial(folder: Path, name: str, config: TrialConfig, inputs: TrialInputs) -> None:
+    """Write `config.yaml` into a trial's folder."""
+    write_text(folder / CONFIG, yaml.safe_dump(trial_document(name, config, inputs), sort_keys=False))
 
 
 def sweep_fingerprint(sweep: SweepConfig) -> str:

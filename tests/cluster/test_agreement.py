@@ -20,6 +20,7 @@ from raysafe.config.sweeps import make_sweep
 from raysafe.report.live import LiveTable
 from raysafe.report.summary import SUMMARY, read_summary
 from raysafe.sweep.events import PointTold
+from raysafe.sweep.status import status_of
 
 LRS = [1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 1e-5, 1e-6, 1e-7]
 
@@ -120,6 +121,8 @@ def without_times(found):
 def test_a_sweep_whose_driver_is_killed_has_in_the_end_the_record_of_an_undisturbed_one(file, tmp_path):
     with sweep_process(file, tmp_path / "killed") as process:
         kill_after(process, ", epoch", 6)
+    left = status_of(tmp_path / "killed" / "small")
+    assert left.state == "interrupted" and any(trial.status == "INTERRUPTED" for trial in left.progress.trials)
     uris = {}
     for name in ("killed", "undisturbed"):
         with sweep_process(file, tmp_path / name, *(["--resume"] if name == "killed" else [])) as process:

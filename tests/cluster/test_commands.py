@@ -14,6 +14,7 @@ from processes import listening
 from small import small_trial
 
 from raysafe.cli import main
+from raysafe.config.sweeps import load_sweep
 from raysafe.data.loading import load_examples
 from raysafe.ranking.tables import Selection
 
@@ -34,6 +35,7 @@ def test_a_trial_prints_its_scores_and_leaves_its_files(ray_here, file, storage,
     told = json.loads(out)
     assert told["selected_rows"] == 26 and 0 <= told["scores"]["asr_prefill_3"]["low"] <= 1
     (folder,) = (storage / "single").glob("small-*")
+    assert load_sweep(folder / "config.yaml").trials[0].config.training.epochs == 1
     assert (folder / "checkpoint" / "model.safetensors").exists() and (folder / "selection.parquet").exists()
     assert 0 <= json.loads((folder / "scores.json").read_text())["win_rate"]["value"] <= 1
 

@@ -4,17 +4,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import yaml
 from small import small_trial
 
-from raysafe.artifacts import Store, write_text
+from raysafe.artifacts import Store
 from raysafe.config.sweeps import make_sweep
 from raysafe.report.summary import SUMMARY, TrialRow, write_summary
 from raysafe.report.table import BASE
 from raysafe.sweep.events import TrialEnd
 from raysafe.sweep.folder import claim, tasks_of
 from raysafe.sweep.trial_record import TrialRecord
-from raysafe.sweep.written import trial_document
+from raysafe.sweep.written import write_trial
 from raysafe.trial import here, run_trial
 
 
@@ -41,8 +40,7 @@ def finished(model_folder, tmp_path_factory):
     for record, task in zip(records, tasks, strict=True):
         result = run_trial(task.plan.config, store, task.folder, here(store), task.inputs)
         record.status, record.result, record.started, record.ended = "FINISHED", TrialEnd(result).result, 1.0, 2.0
-        written = trial_document(sweep.name, task.plan.config, task.inputs)
-        write_text(task.folder / "config.yaml", yaml.safe_dump(written, sort_keys=False))
+        write_trial(task.folder, sweep.name, task.plan.config, task.inputs)
     write_summary(folder / SUMMARY, [record.row() for record in records])
     write_summary(folder / BASE, [TrialRow("base 0", "FINISHED", 0, figures={"safety_score": 0.5})])
     return Finished(folder, tuple(task.plan.name for task in tasks))

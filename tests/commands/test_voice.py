@@ -1,7 +1,6 @@
 """Who hears what: results on stdout, the way on stderr, one document with --json, one line with -q; the first word at once."""
 
 import json
-import shutil
 import subprocess
 import sys
 
@@ -87,12 +86,3 @@ def test_what_libraries_print_stays_out_of_the_document(capsys):
 
 def test_numbers_that_json_does_not_know_become_null():
     assert finite({"a": [1.5, float("inf")], "b": None}) == {"a": [1.5, None], "b": None}
-
-
-def test_a_report_is_a_document_too(finished, tmp_path, capsys):
-    folder = tmp_path / "small"
-    shutil.copytree(finished.folder, folder, symlinks=True)
-    assert main(["report", str(folder), "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert [trial["trial"] for trial in told["trials"]] == list(finished.trials) and told["page"] == str(folder / "report.html")
-    assert str(folder / "report.html") in told["files"]

@@ -1,6 +1,7 @@
 """Signals by themselves; what a whole sweep makes of them is in tests/cluster."""
 
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -38,6 +39,17 @@ def test_a_process_ends_with_its_sentence_after_putting_away_what_was_started(nu
         process.send_signal(number)
         out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err.strip()) == (code, put_away, "Goodbye.")
+
+
+def test_the_cursor_is_shown_again_on_a_terminal():
+    ours, theirs = pty.openpty()
+    with subprocess.Popen([sys.executable, "-c", SCRIPT, "before"], stdout=subprocess.PIPE, stderr=theirs) as process:
+        process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=60)
+    assert os.read(ours, 100).decode().startswith(signals.SHOW_CURSOR)
+    os.close(ours)
+    os.close(theirs)
 
 
 @pytest.fixture
