@@ -73,3 +73,14 @@ def model_folder(tmp_path_factory):
     tiny.llama(len(tokenizer)).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory):
+    """A plain MLflow server over PostgreSQL, one for all tests; tests skip where PostgreSQL is missing."""
+    from servers import mlflow_server, postgres, postgres_folder
+
+    if postgres_folder() is None:
+        pytest.skip("there is no PostgreSQL (apt-get install postgresql)")
+    with postgres() as store, mlflow_server(store, tmp_path_factory.mktemp("served")) as server:
+        yield server

@@ -2,7 +2,6 @@
 
 import json
 from itertools import count
-from types import SimpleNamespace
 
 import tiny
 
@@ -14,6 +13,7 @@ from raysafe.evaluation.answering import Answer, Answers, write_lines
 from raysafe.evaluation.metrics import Rate
 from raysafe.ranking.diagnosis import DIAGNOSIS_FILE, diagnose
 from raysafe.ranking.tables import Ranking, keep_top
+from raysafe.stages.inputs import TrialInputs
 from raysafe.sweep.events import JobChanged, JobState, PointTold, TrialEnded
 from raysafe.sweep.tracked import SweepEnd, TrackedRuns
 from raysafe.sweep.trial_record import TrialRecord
@@ -64,8 +64,8 @@ class Recording:
             self.ranking(rank, gamma)
         jobs = {rank: "rank", "answers-said": "answers", "verdicts-phrases": "verdicts", "train-1": "train"}
         trial = TrialRecord(plan, self.folder / "trials" / plan.name, asked=jobs, started=next(self.clock))
-        self.runs.start_trial(trial, SimpleNamespace(data=lambda: {"finetune": self.data}, finetune=self.data), trial.started)
-        keep_top(RANKING, plan.config.selection.percent).save(trial.folder / "selection.parquet")
+        self.runs.start_trial(trial, TrialInputs(None, self.data, None, None, {}), trial.started)
+        keep_top(RANKING, plan.config.selection.percent or 80).save(trial.folder / "selection.parquet")
         for epoch in range(1, EPOCHS + 1):
             metrics = {"epoch": epoch, "train/loss": gamma + 1 / epoch, "train/align_loss": 1 / epoch, "train/retain_loss": gamma}
             trial.note(10 * epoch, metrics)
@@ -116,10 +116,15 @@ class Recording:
         result["judge"] = {"name": "phrases"}
 
 
-def record(tracker, storage, **how):
-    """Tell a tracker a whole sweep by way of a backlog, as a sweep does."""
+def written(storage, **how):
+    """A sweep's backlog, of which nobody has been told."""
     backlog = Backlog(storage / "recorded")
     Recording(backlog, storage, **how).told()
-    teller = Teller(backlog, "here", lambda: tracker)
+    return backlog
+
+
+def record(tracker, storage):
+    """Tell a tracker a whole sweep by way of a backlog, as a sweep does."""
+    teller = Teller(written(storage), "here", lambda: tracker)
     teller.begin()
     assert teller.drain(120.0) and teller.refused == []

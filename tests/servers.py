@@ -5,8 +5,8 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -72,6 +72,29 @@ class MlflowServer:
             )
         until(lambda: page(f"{self.address}/health") == "OK", 120)
 
+    @contextmanager
+    def slow(self, pause_s: float = 0.2) -> Iterator[None]:
+        """Inside, the server stands still most of the time."""
+        over = threading.Event()
+
+        def stop_and_go() -> None:
+            while not over.wait(pause_s / 2):
+                self._signal(signal.SIGSTOP)
+                over.wait(pause_s)
+                self._signal(signal.SIGCONT)
+
+        thread = threading.Thread(target=stop_and_go)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    def _signal(self, signum: int) -> None:
+        assert self.process is not None
+        os.killpg(self.process.pid, signum)
+
     def kill(self) -> None:
         """End it and its workers in the middle of whatever they do."""
         if self.process is not None:
@@ -116,6 +139,3 @@ def until(holds, seconds: float) -> None:  # type: ignore[no-untyped-def]
     while not holds():
         assert time.monotonic() < end, "it never came to hold"
         time.sleep(0.1)
-
-
-PYTHON = sys.executable

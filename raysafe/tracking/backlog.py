@@ -22,6 +22,8 @@ PATIENCE_S = 60.0
 """How long the end of a sweep waits for a tracker that takes nothing."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 10.0
 """Between two attempts to tell the same entry."""
+TRIES = 8
+"""Attempts to tell an entry, half a minute of them, to a tracker that answers meanwhile; then it is left for another time."""
 MARK_EVERY_S = 1.0
 GOODBYE_S = 5.0
 
@@ -64,6 +66,9 @@ class Backlog:
     def end(self, run_id: str, status: EndStatus, error: str = "", time_ms: int | None = None) -> None:
         self._add("end", run_id, time_ms, status=status, error=error)
 
+    def answers(self) -> bool:
+        return True
+
     def _add(self, do: str, run: str, time_ms: int | None, **more: Any) -> str:
         entry = {"do": do, "run": run, "time_ms": int(time.time() * 1000) if time_ms is None else time_ms, **more}
         with self._more:
@@ -102,9 +107,12 @@ class Teller:
         self.problem: Exception | None = None
         """What the tracker said last, if it would not take an entry."""
         self.refused: list[str] = []
-        """What it will never take."""
+        """What it will never take, or did not take so far while it took others."""
         self._marks, self._name = backlog.path.with_suffix(".told.json"), fingerprint(name)
         self.position = min(self._known().get(self._name, 0), len(backlog.entries))
+        self.left: list[int] = self._known().get(f"{self._name}:left", [])
+        """Places of entries that the tracker did not take while it took others. The next teller tries each of them once."""
+        self._try_left = bool(self.left)
         self._ids: dict[str, str] = {}
         self._later: list[dict[str, Any]] = []  # what runs that had to be started again were told before
         self._tracker: Tracker | None = None
@@ -124,8 +132,8 @@ class Teller:
 
     @property
     def missing(self) -> int:
-        """Entries that the tracker has not got."""
-        return len(self.backlog.entries) - self.position
+        """Entries that are still to be told."""
+        return len(self.backlog.entries) - self.position + (len(self.left) if self._try_left else 0)
 
     def drain(self, patience_s: float) -> bool:
         """Wait until all is told, but no longer than so many seconds without progress; then end. Whether all is told."""
@@ -136,17 +144,18 @@ class Teller:
                 reached, since = self.position, time.monotonic()
         self._over.set()
         self._thread.join(timeout=GOODBYE_S)  # it may be in the middle of a call that never returns
-        if self.position != self._known().get(self._name, 0):
+        if (self.position, self.left) != (self._known().get(self._name, 0), self._known().get(f"{self._name}:left", [])):
             self._mark()
         return self.missing == 0
 
     def _work(self) -> None:
-        pause = self.pause_s
+        pause, tries = self.pause_s, 0
         while not self._over.is_set():
             entry = None
             try:
                 self._tracker = self._tracker or self.opened()
                 self._heard.set()
+                self._tell_left(self._tracker)
                 entry = self.backlog.wait(self.position, 0.1)
                 if entry is not None:
                     self._tell(self._tracker, entry)
@@ -155,13 +164,36 @@ class Teller:
             except Exception as problem:  # whatever it is: the sweep doesn't notice, and the entry is told again
                 self.problem = problem
                 self._heard.set()
-                self._over.wait(pause)
-                pause = min(2 * pause, LONGEST_PAUSE_S)
-                continue
+                tries = tries + 1 if self._tracker is not None and self._tracker.answers() else 0
+                if entry is None or tries < TRIES:
+                    self._over.wait(pause)
+                    pause = min(2 * pause, LONGEST_PAUSE_S)
+                    continue
+                self._leave(problem)
             if entry is not None:
-                self.position, self.problem, pause = self.position + 1, None, self.pause_s
+                self.position, self.problem, pause, tries = self.position + 1, None, self.pause_s, 0
                 if time.monotonic() - self._marked > MARK_EVERY_S:
                     self._mark()
+
+    def _leave(self, problem: Exception) -> None:
+        """One entry must not keep all that come after it."""
+        self.left.append(self.position)
+        self.refused.append(f"{problem} It took others meanwhile, so that this one is left for another time.")
+
+    def _tell_left(self, tracker: Tracker) -> None:
+        """Try what an earlier process has left, once each."""
+        if not self._try_left:
+            return
+        still = []
+        for place in self.left:
+            try:
+                self._tell(tracker, self.backlog.entries[place])
+            except Refused as problem:
+                self.refused.append(str(problem))
+            except Exception as problem:
+                still.append(place)
+                self.refused.append(str(problem))
+        self.left, self._try_left = still, False
 
     def _tell(self, tracker: Tracker, entry: Mapping[str, Any]) -> None:
         if entry["do"] == "view":
@@ -220,7 +252,7 @@ class Teller:
         self._later += [entry for entry in past[starts[-1] :] if entry["do"] in ("note", "end")]
         return id
 
-    def _known(self) -> dict[str, int]:
+    def _known(self) -> dict[str, Any]:
         try:
             return json.loads(self._marks.read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -228,4 +260,6 @@ class Teller:
 
     def _mark(self) -> None:
         self._marked = time.monotonic()
-        write_json(self._marks, self._known() | {self._name: self.position})
+        known = {name: value for name, value in self._known().items() if name != f"{self._name}:left"}
+        left = {f"{self._name}:left": self.left} if self.left else {}
+        write_json(self._marks, known | {self._name: self.position} | left)

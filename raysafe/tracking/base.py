@@ -176,6 +176,9 @@ class Tracker(Protocol):
     def end(self, run_id: str, status: EndStatus, error: str = "", time_ms: int | None = None) -> None:
         """End a run: tag `raysafe.status`, and `raysafe.error` where there is one."""
 
+    def answers(self) -> bool:
+        """Whether the store takes anything at all now. Never raises: asked when a call has failed."""
+
 
 def link_to(run_id: str, text: str) -> str:
     """A link from the description of one run to another one, as Markdown, for `note`. `run_id`: as `start` gave it."""

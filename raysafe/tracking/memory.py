@@ -68,3 +68,6 @@ class MemoryTracker:
         record = self.runs[run_id]
         record.status = status
         record.tags |= {"raysafe.status": status} | ({"raysafe.error": error} if error else {})
+
+    def answers(self) -> bool:
+        return True

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 from recorded import FIGURES, PROMPT, SAID, SETTINGS, record
-from servers import mlflow_server, postgres, postgres_folder
+from servers import mlflow_server
 
 from raysafe.tracking import MlflowTracker, store_uri
 from raysafe.tracking.links import comparison_link
@@ -42,20 +42,20 @@ def over_sqlite(storage):
         yield Pages(server.address, comparison_link(store_uri(storage), "recorded", server.address, 60.0), tracker)
 
 
-def over_postgres(storage):
+def over_postgres(storage, server):
     """A server as people run one, told by its address."""
-    with postgres() as store, mlflow_server(store, storage) as server:
-        tracker = MlflowTracker(server.address, "recorded")
-        record(tracker, storage)
-        yield Pages(server.address, comparison_link(server.address, "recorded", patience_s=60.0), tracker)
+    tracker = MlflowTracker(server.address, "recorded")
+    record(tracker, storage)
+    yield Pages(server.address, comparison_link(server.address, "recorded", patience_s=60.0), tracker)
 
 
 @pytest.fixture(scope="module", params=["sqlite", "server"])
 def pages(request, chromium, tmp_path_factory):
-    if request.param == "server" and postgres_folder() is None:
-        pytest.skip("there is no PostgreSQL (apt-get install postgresql)")
-    serving = over_sqlite if request.param == "sqlite" else over_postgres
-    yield from serving(tmp_path_factory.mktemp(request.param))
+    storage = tmp_path_factory.mktemp(request.param)
+    if request.param == "sqlite":
+        yield from over_sqlite(storage)
+    else:
+        yield from over_postgres(storage, request.getfixturevalue("served"))
 
 
 OURS = pytest.mark.parametrize("pages", ["sqlite"], indirect=True)

@@ -20,7 +20,7 @@ from raysafe.tracking import (
     Tracker,
     View,
 )
-from raysafe.tracking.backlog import BACKLOG
+from raysafe.tracking.backlog import BACKLOG, TRIES
 
 LOSS = Column("metric", "train/loss")
 SWEEP = RunSpec("sweep", "s", "s", params={"trials": 2})
@@ -212,6 +212,47 @@ def test_what_is_refused_for_good_is_named_and_the_rest_goes_on(tmp_path: Path) 
     tell(backlog)
     assert telling.drain(20.0) and telling.refused == ["no step 1 here"]
     assert [step for name, step, _ in tracker.runs["trial:000-a"].metrics if name == "epoch"] == [0, 2]
+
+
+class Poisoned(MemoryTracker):
+    """Fails at one step, for no reason that it could give, and takes all else."""
+
+    poison = True
+
+    def log(self, run_id: str, step: int, metrics: Any, time_ms: int | None = None) -> None:
+        if self.poison and step == 1:
+            raise OSError("internal error")
+        super().log(run_id, step, metrics, time_ms)
+
+
+def test_an_entry_that_fails_for_ever_holds_up_nobody_and_is_tried_again_by_the_next(
+    tmp_path: Path, expected: MemoryTracker
+) -> None:
+    tracker = Poisoned()
+    tell(backlog := Backlog(tmp_path))
+    telling = teller(backlog, tracker)
+    assert telling.drain(20.0) and telling.left == [4] and "left for another time" in telling.refused[0]
+    assert tracker.runs["sweep:s"].status == "FINISHED"
+    again = teller(Backlog(tmp_path), tracker)
+    assert again.drain(20.0) and again.left == [4], "it fails still"
+    tracker.poison = False
+    last = teller(Backlog(tmp_path), tracker)
+    assert last.drain(20.0) and last.left == [] and Teller(Backlog(tmp_path), "t", absent).missing == 0
+    for run in tracker.runs.values():
+        run.metrics.sort(key=lambda row: row[1])
+    assert same_text(tracker, expected)
+
+
+def test_while_the_tracker_takes_nothing_no_entry_is_given_up(tmp_path: Path, expected: MemoryTracker) -> None:
+    class Broken(Moody):
+        def answers(self) -> bool:
+            return False
+
+    tracker = Broken(failures=TRIES + 2)
+    tell(backlog := Backlog(tmp_path))
+    telling = Teller(backlog, "t", lambda: tracker, pause_s=0.001)
+    telling.begin()
+    assert telling.drain(20.0) and telling.left == [] and same_text(tracker, expected)
 
 
 def test_a_run_that_was_never_started_stops_nobody(tmp_path: Path) -> None:

@@ -240,6 +240,10 @@ def test_a_model_is_known_once_and_stays_where_it_is(case: Case, register_as: st
     assert seen.artifacts == []
 
 
+def test_a_store_that_is_there_answers(case: Case) -> None:
+    assert case.tracker.answers()
+
+
 def test_a_view_gives_way_to_one_of_its_key(case: Case) -> None:
     case.tracker.view(VIEW)
     case.tracker.view(replace(VIEW, name="Better"))
