@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from raysafe.sweep.inspecting import Agreement, RowSeen, TrialSeen
 
 LINES_OF_A_TEXT = 2
+NAMES = 8
+"""Trials that are named where more keep the same rows."""
 
 
 def arguments(parser: ArgumentParser) -> None:
@@ -59,8 +61,10 @@ def of_sweep(folder: Path, trials: Sequence[TrialSeen], count: int, page: Page) 
     page.head(f"{folder.name}: {len(trials)} selections")
     for same in alike(trials):
         page.line(kept_text(same[0]))
-        for trial in same:
+        for trial in same[:NAMES]:
             page.line(f"    {shortened(trial.name, page.width - 4)}")
+        if len(same) > NAMES:
+            page.line(f"    and {len(same) - NAMES} more")
     groups = comparable(trials)
     companies = []
     for group in groups[:1]:

@@ -37,7 +37,8 @@ def run(arguments: Namespace) -> int:
 def show(one: SweepStatus, console: Console, whole: bool) -> None:
     """A line, and with `whole` its trials and what runs below it."""
     now = one.progress
-    failed = f", {now.failed} failed" if now.failed else ""
+    at_work = sum(trial.status == "RUNNING" for trial in now.trials)
+    failed = (f", {at_work} running" if at_work else "") + (f", {now.failed} failed" if now.failed else "")
     left = f", about {clock_text(now.left_s)} left" if now.left_s else ""
     elapsed = f", {clock_text(now.elapsed_s)}" if now.elapsed_s else ""
     head = Text.assemble((one.folder.name, "bold"), "  ", (one.state, STYLES[one.state]))

@@ -62,6 +62,13 @@ def test_a_sweep_shows_what_its_trials_agree_on_and_the_rows_that_they_dispute(f
     assert all(row["prompt"] for row in common["disputed"] + common["best"] + common["worst"])
 
 
+def test_of_many_trials_that_keep_the_same_rows_some_are_named(finished, capsys, monkeypatch):
+    monkeypatch.setattr("raysafe.commands.inspect.NAMES", 1)
+    monkeypatch.setattr("raysafe.sweep.inspecting.alike", lambda trials: [trials])
+    said = told(capsys, finished.folder)
+    assert finished.trials[0] in said and finished.trials[1] not in said and "and 3 more" in said
+
+
 def test_rows_that_every_seed_keeps_are_counted_for_each_setting(finished, capsys):
     first, second = document(capsys, finished.folder)["seeds"]
     assert (first["swept"], second["swept"]["selector.gamma"]) == ({"selector.gamma": 0.05}, 0.5)

@@ -42,7 +42,7 @@ def test_a_running_sweep_says_how_far_it_is_and_how_long_yet(sweep, capsys):
     with held(sweep):
         said = told(capsys, sweep)
         one = document(capsys, sweep.parent)
-    for part in ("s  running  1 of 2 trials done, 1:0", "about 2:0", "train 1/4", "0.25", "proxy 1/2", "as process"):
+    for part in ("s  running  1 of 2 trials done, 1 running, 1:0", "about 2:0", "train 1/4", "0.25", "proxy 1/2", "as process"):
         assert part in said
     assert one["state"] == "running" and one["driver"]["process"] and 115 < one["left_s"] <= 125 and one["done"] == 1
     assert [trial["stage"] for trial in one["trials"]] == ["", "train"]
