@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from raysafe.config.sections import TrackingSettings
 from raysafe.config.trials import TrialPlan
-from raysafe.report.figures import FIGURES
+from raysafe.evaluation.roles import ROLES
+from raysafe.report.figures import listed
 from raysafe.report.naming import short_names
 from raysafe.report.summary import TrialRow
 from raysafe.sweep.described import settings_of
@@ -26,8 +27,16 @@ def swept_counts(trials: Sequence[TrialPlan]) -> dict[str, int]:
     return {name: len(values[key]) for key, name in short_names(keys).items()} | {"seed": len(seeds)}
 
 
-def headline_metrics(rows: Sequence[TrialRow] = ()) -> list[str]:
-    """The tracker's names of the figures that trials are compared by: those that all of these trials have, or, of none, all."""
-    names = [figure.name for figure in FIGURES if figure.source == "scores" and figure.title]
-    scored = [row for row in rows if row.status != "FAILED"]
-    return [f"eval/{name}" for name in names if all(name in row.figures for row in scored)]
+def headline_metrics(trials: Sequence[TrialPlan], rows: Sequence[TrialRow] = ()) -> list[str]:
+    """The tracker's names of the scores that trials are compared by: those that all of the rows have, or, before one has ended,
+    that all trials are to have."""
+    scored = [row.figures for row in rows if row.status != "FAILED"] or [_expected(plan) for plan in trials]
+    names = [figure.name for figure in listed(scored) if figure.source == "scores" and figure.title]
+    return [f"eval/{name}" for name in names if all(name in figures for figures in scored)]
+
+
+def _expected(plan: TrialPlan) -> dict[str, float]:
+    """The scores that a trial's evaluation gives, of any value."""
+    evaluation = plan.config.evaluation
+    rates = [role.rate for role in ROLES.values() if role.rate is not None and getattr(evaluation, role.name) is not None]
+    return dict.fromkeys(["win_rate", "safety_score", *(f"asr_{name}" for name in evaluation.attacks), *rates], 0.0)

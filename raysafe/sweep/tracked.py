@@ -103,7 +103,7 @@ class TrackedRuns:
         self.tracker.end(self.parent, end.status)
 
     def _tell_views(self, sweep: SweepConfig, rows: Sequence[TrialRow]) -> None:
-        for view in views_of(swept_counts(sweep.trials), headline_metrics(rows)):
+        for view in views_of(swept_counts(sweep.trials), headline_metrics(sweep.trials, rows)):
             self.tracker.view(view)
 
     def _register_best(self, sweep: SweepConfig, end: SweepEnd) -> str:

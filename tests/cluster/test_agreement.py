@@ -1,5 +1,6 @@
 """Real sweeps with early stops, and one whose driver is killed: desk, `summary.csv` and MLflow say the same, point by point."""
 
+import json
 import os
 import signal
 import subprocess
@@ -40,6 +41,21 @@ def none_runs(uri, experiment):
     client = MlflowClient(uri)
     runs = client.search_runs([client.get_experiment_by_name(experiment).experiment_id])
     return "RUNNING" not in {run.info.status for run in runs}
+
+
+def held_by(uri, experiment):
+    """What runs hold beside points, by name: parameters, names of tags, files, tables, datasets, checkpoints."""
+    client = MlflowClient(uri)
+    id = client.get_experiment_by_name(experiment).experiment_id
+    models = Counter(model.source_run_id for model in client.search_logged_models([id]))
+    found = {}
+    for run in client.search_runs([id]):
+        tags, files = run.data.tags, [file.path for file in client.list_artifacts(run.info.run_id)]
+        tables = [item["path"] for item in json.loads(tags.get("mlflow.loggedArtifacts", "[]"))]
+        inputs = sorted((item.dataset.name, item.dataset.digest) for item in run.inputs.dataset_inputs)
+        held = (run.data.params, sorted(set(tags) - {"raysafe.reused"}), sorted(files), sorted(tables), inputs)
+        found[run.info.run_name] = (*held, models[run.info.run_id])
+    return found
 
 
 @pytest.fixture
@@ -133,5 +149,6 @@ def test_a_sweep_whose_driver_is_killed_has_in_the_end_the_record_of_an_undistur
     for kind in ("trial", "stage"):
         one, other = (without_times(points(uri, "small", kind)) for uri in uris.values())
         assert one == other, kind
+    assert held_by(uris["killed"], "small") == held_by(uris["undisturbed"], "small")
     one, other = (read_summary(tmp_path / name / "small" / SUMMARY) for name in uris)
     assert list(map(untimed, one)) == list(map(untimed, other))

@@ -34,8 +34,14 @@ def test_there_is_no_best_without_the_figure():
 
 
 def test_trials_are_compared_by_the_figures_that_all_of_them_have():
-    assert headline_metrics(ROWS) == ["eval/win_rate", "eval/safety_score"]
-    assert {"eval/win_rate", "eval/asr_direct", "eval/utility"} <= set(headline_metrics())
+    assert headline_metrics([], ROWS) == ["eval/win_rate", "eval/safety_score"]
+
+
+def test_before_one_has_ended_they_are_compared_by_what_their_evaluation_will_give():
+    own = {"model": {"path": "m"}, "data": {"finetune": "d"}, "selector": "none", "objective": "sft"}
+    evaluation = {"harmful": "h", "utility": "u", "attacks": {"direct": {}}}
+    trials = make_sweep({"name": "a", **own, "evaluation": evaluation}).trials
+    assert headline_metrics(trials) == ["eval/win_rate", "eval/safety_score", "eval/asr_direct", "eval/utility"]
 
 
 def test_settings_are_counted_with_the_values_of_trials_that_do_not_set_them():
