@@ -26,6 +26,7 @@ from raysafe.sweep.record import Recorder, SweepRecord, finish
 from raysafe.sweep.tracked import TrackedRuns
 from raysafe.sweep.written import changes
 from raysafe.tracking.backlog import PATIENCE_S, Backlog, Teller
+from raysafe.tracking.base import without_password
 from raysafe.tracking.memory import MemoryTracker
 from raysafe.tracking.mlflow import MlflowTracker, check_uri, store_uri
 
@@ -120,7 +121,8 @@ def telling(backlog: Backlog, name: str, uri: str, console: Console) -> Iterator
         teller.drain(INTERRUPTED_PATIENCE_S)
         raise
     if not teller.drain(PATIENCE_S):
-        why = teller.problem or "The same command with --resume tells them."
+        where = "" if uri == store_uri(backlog.path.parents[1]) else f" --tracking-uri {without_password(uri)}"
+        why = f"`raysafe report {backlog.path.parent} --sync{where}` tells them. {teller.problem or ''}"
         missing = f"{teller.missing} of {len(backlog.entries)} entries of their record are not in MLflow yet"
         said = f"The trials are done, but {missing}; they are kept in {backlog.path}. {why}"
         console.print(said, style="yellow", highlight=False, markup=False, soft_wrap=True)
