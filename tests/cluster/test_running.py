@@ -7,13 +7,15 @@ import yaml
 from rich.console import Console
 from small import small_trial
 
-from raysafe.artifacts import MemoryStore
+from raysafe.artifacts import MemoryStore, write_text
 from raysafe.cli import main
 from raysafe.cluster import running
 from raysafe.cluster.running import RunOptions, catch_up, telling
 from raysafe.config.sweeps import make_sweep
 from raysafe.errors import InputError
+from raysafe.report.summary import SUMMARY, TrialRow, write_summary
 from raysafe.sweep.lock import held
+from raysafe.sweep.places import SWEEP
 from raysafe.sweep.tracked import TrackedRuns
 from raysafe.tracking import Backlog, MemoryTracker
 
@@ -60,8 +62,10 @@ def tracker(monkeypatch):
 
 def begun(folder):
     """The backlog of a sweep whose driver was killed behind its last trial."""
-    backlog = Backlog(folder)
-    TrackedRuns(backlog, MemoryStore()).start_sweep("small", "", 1, folder)
+    backlog, sweep = Backlog(folder), make_sweep(small_trial("no-model"))
+    write_text(folder / SWEEP, yaml.safe_dump(small_trial("no-model")))
+    write_summary(folder / SUMMARY, [TrialRow(plan.name, "FINISHED", plan.config.seed) for plan in sweep.trials])
+    TrackedRuns(backlog, MemoryStore()).start_sweep(sweep, folder)
     return backlog
 
 
@@ -75,8 +79,10 @@ def said_of(folder, uri=URI):
 
 def test_what_an_absent_tracker_has_not_got_is_said_in_one_line(tracker, tmp_path):
     said = said_of(tmp_path)
-    assert said.count("\n") == 1 and "2 of 2 entries of their record are not in MLflow yet" in said
+    count = len(Backlog(tmp_path).entries)
+    assert said.count("\n") == 1 and f"{count} of {count} entries of their record are not in MLflow yet" in said
     assert str(tmp_path / "tracking.jsonl") in said and "no route to host" in said
+    assert f"`raysafe report {tmp_path} --sync --tracking-uri {URI}` tells them." in said
 
 
 def test_a_tracker_that_has_got_all_is_not_spoken_of(tracker, tmp_path):
