@@ -1,13 +1,18 @@
 """What `raysafe ui` opens, in a real browser: on our own server over sqlite, and on a plain MLflow server over PostgreSQL."""
 
+import sqlite3
+from contextlib import closing
 from dataclasses import dataclass
+from uuid import uuid4
 
 import pytest
 from recorded import FIGURES, PROMPT, SAID, SETTINGS, record
 from servers import mlflow_server
 
 from raysafe.tracking import MlflowTracker, store_uri
+from raysafe.tracking.comparison import views_of
 from raysafe.tracking.links import comparison_link
+from raysafe.tracking.stores import sqlite_path
 
 TRIALS = 8
 SEEN_MS = 60_000
@@ -153,3 +158,32 @@ def test_a_plain_visit_to_our_server_shows_training_and_no_assistant(page, pages
     page.get_by_text("recorded", exact=True).last.wait_for()
     assert "workflowType=machine_learning" in page.url and not page.locator(".assistant-fab-label").is_visible()
     assert page.get_by_placeholder("Ask a question").count() == 0
+
+
+def multiplied(database, run, experiment, times):
+    """Copies of a run in another experiment, made in the database, since to tell them would take a minute."""
+    with closing(sqlite3.connect(database)) as connection, connection:
+        for _ in range(times):
+            new = {"run_uuid": uuid4().hex, "experiment_id": experiment}
+            for table in ("runs", "params", "tags", "metrics", "latest_metrics"):
+                columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
+                picked = [
+                    f"'{new[name]}'" if name in new and (name == "run_uuid" or table == "runs") else name for name in columns
+                ]
+                connection.execute(
+                    f"INSERT INTO {table} ({', '.join(columns)}) SELECT {', '.join(picked)} FROM {table} WHERE run_uuid = ?",
+                    (run,),
+                )
+
+
+@OURS
+def test_with_five_hundred_trials_the_link_opens_on_a_hundred(page, pages):
+    uri, many = pages.tracker._uri, MlflowTracker(pages.tracker._uri, "many")
+    for view in views_of(dict.fromkeys(SETTINGS, 2), [f"eval/{name}" for name in FIGURES]):
+        many.view(view)
+    multiplied(sqlite_path(uri), pages.run("trial", "γ=0.1 p=50 sft seed 0"), many._experiment_id, 500)
+    asked = []
+    page.on("response", lambda answer: asked.append(answer) if answer.url.endswith("runs/search") else None)
+    page.goto(comparison_link(uri, "many", pages.address, 60.0))
+    assert len(axes(page)) == len(SETTINGS) + len(FIGURES)
+    assert len(asked[-1].json()["runs"]) == 100 and asked[-1].json()["next_page_token"]
