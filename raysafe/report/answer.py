@@ -24,11 +24,11 @@ class Answer:
     """Of the figures that were compared, by name."""
 
 
-def answer_of(rows: Sequence[TrialRow], fresh_prompts: bool = False) -> Answer:
+def answer_of(rows: Sequence[TrialRow]) -> Answer:
     """The answer that the ended trials give."""
     figures = [figure for figure in listed(row.figures for row in rows) if figure.title and figure.average == "interval"]
     titles = {figure.name: figure.title for figure in figures if any(figure.name in row.figures for row in rows)}
-    effects = effects_of(rows, list(titles), fresh_prompts)
+    effects = effects_of(rows, list(titles))
     told = _Teller(effects, titles)
     return Answer(tuple(told.sentences()), (*_left_out(rows, effects), *told.notes()), effects, titles)
 

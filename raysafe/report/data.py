@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from raysafe.report.means import aggregate
 from raysafe.report.naming import short_names
 from raysafe.report.summary import TrialRow, swept_keys
-from raysafe.report.sweep_file import SWEEP, fresh_prompts, planned_trials, question_in, sweep_head
+from raysafe.report.sweep_file import SWEEP, planned_trials, question_in, sweep_head
 from raysafe.report.table import ended_rows, in_order, rows_of_base
 
 if TYPE_CHECKING:
@@ -114,11 +114,6 @@ class ReportData:
         if len(self.rows) >= max(1, len(self.planned)):
             return "FAILED" if any(row.status == "FAILED" for row in self.rows) else "FINISHED"
         return "RUNNING" if self.running else "INTERRUPTED"
-
-    @property
-    def fresh_prompts(self) -> bool:
-        """Whether every seed was asked prompts of its own."""
-        return fresh_prompts(self.sweep, self.rows)
 
     def setting(self, trial: str, key: str) -> Any:
         """A swept setting's value in a trial, ended or not; None if it has none."""

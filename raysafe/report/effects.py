@@ -20,6 +20,8 @@ ALPHA = 0.05
 MOST_LEVELS = 12
 """Numbers of a setting that are compared one by one; of more, neighbours are taken together."""
 GROUPS = 4
+MOST_ASKED = 4
+"""Seeds up to which the same prompts, asked again, tell more of the prompts."""
 Level = tuple[Any, ...]
 """The values of a factor's settings."""
 
@@ -113,11 +115,10 @@ class _Noise:
     df: int = 0
 
 
-def effects_of(rows: Sequence[TrialRow], figures: Sequence[str], fresh_prompts: bool = False) -> Effects:
+def effects_of(rows: Sequence[TrialRow], figures: Sequence[str]) -> Effects:
     """Compare every two levels of every swept setting by every figure that is a rate in [0, 1].
 
-    fresh_prompts: whether every seed has prompts of its own. Finished trials count; stopped ones only where nothing can be
-    compared without them.
+    Finished trials count; stopped ones only where nothing can be compared without them.
     """
     for statuses in (("FINISHED",), ("FINISHED", "STOPPED")):
         used = _grouped([row for row in rows if row.status in statuses])
@@ -131,7 +132,7 @@ def effects_of(rows: Sequence[TrialRow], figures: Sequence[str], fresh_prompts: 
     wanted = [(pairs, figure) for pairs, figure in wanted if pairs.matched]
     noise = {figure: _noise(used, figure) for figure in figures}
     alpha = ALPHA / max(1, len(wanted))
-    found = tuple(_effect(pairs, figure, noise[figure], alpha, fresh_prompts) for pairs, figure in wanted)
+    found = tuple(_effect(pairs, figure, noise[figure], alpha) for pairs, figure in wanted)
     factors = tuple(dict.fromkeys(pairs.factor for pairs in [*alone, *joint]))
     return Effects(found, factors, together, tuple(used))
 
@@ -186,8 +187,8 @@ def _by_company(rows: Iterable[TrialRow], company: Sequence[str]) -> dict[tuple[
     return found
 
 
-def _effect(pairs: _Pairs, figure: str, noise: _Noise, alpha: float, fresh_prompts: bool) -> Effect:
-    """The mean over seeds of the mean over company; the interval adds up what seeds and what prompts leave open."""
+def _effect(pairs: _Pairs, figure: str, noise: _Noise, alpha: float) -> Effect:
+    """The mean over seeds of the mean over company; its interval is that over seeds, or over prompts where that is wider."""
     by_seed: dict[Any, list[tuple[float, float]]] = defaultdict(list)
     gaps: list[tuple[float, float]] = []
     for (_, seed), sides in pairs.matched.items():
@@ -198,8 +199,8 @@ def _effect(pairs: _Pairs, figure: str, noise: _Noise, alpha: float, fresh_promp
     before, after = (_mean(side) for side in zip(*per_seed, strict=True))
     seeds = len(per_seed)
     over_seeds = _over_seeds([second - first for first, second in per_seed], noise, alpha)
-    scale = normal_point(alpha) / normal_point(ALPHA) / (math.sqrt(seeds) if fresh_prompts else 1.0)
-    down, up = (math.hypot(over_seeds, scale * _mean(side)) for side in zip(*gaps, strict=True))
+    scale = normal_point(alpha) / normal_point(ALPHA) / math.sqrt(min(seeds, MOST_ASKED))
+    down, up = (max(over_seeds, scale * _mean(side)) for side in zip(*gaps, strict=True))
     counts = [row.figures.get(f"{figure}_n", 0) for sides in pairs.matched.values() for side in sides for row in side]
     low, high = max(-1.0, after - before - down), min(1.0, after - before + up)
     return Effect(pairs.factor, figure, pairs.levels, (before, after), low, high, seeds, len(gaps), int(min(counts)))

@@ -41,7 +41,7 @@ def write_page(folder: Path, rankings: "SweepRankings | None" = None) -> Path:
 def write_report(folder: Path, rankings: "SweepRankings | None" = None) -> tuple[Path, Answer]:
     """`write_page`; gives the answer that stands on it, too."""
     data = read_data(folder, rankings)
-    subject = Subject(data, answer_of(data.rows, data.fresh_prompts))
+    subject = Subject(data, answer_of(data.rows))
     with whole(folder / PLOTS) as aside:
         aside.mkdir()
         drawn = [(panel, *pictures(panel, subject, aside)) for panel in PANELS]

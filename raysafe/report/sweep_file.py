@@ -1,13 +1,12 @@
 """What the report needs of a sweep's `sweep.yaml`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from raysafe.errors import DataError
-from raysafe.report.summary import TrialRow
 
 SWEEP = "sweep.yaml"
 _TRIALS = "\ntrials:"
@@ -31,12 +30,6 @@ def question_in(head: Mapping[str, Any]) -> str:
     """The sweep's question on one line; empty if the file has none."""
     question = head.get("question")
     return " ".join(question.split()) if isinstance(question, str) else ""
-
-
-def fresh_prompts(head: Mapping[str, Any], rows: Sequence[TrialRow]) -> bool:
-    """Whether every seed was asked prompts of its own, as in the sandbox's worlds, and not all of them the same."""
-    seeds = {row.seed for row in rows}
-    return len(seeds) > 1 and len((head.get("datasets") or {}).get("harmful") or ()) >= len(seeds)
 
 
 def _load(path: Path, text: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from raysafe.report.figures import STAYS, listed
 from raysafe.report.means import HOW, aggregate
 from raysafe.report.naming import NONE, setting_text, short_names
 from raysafe.report.summary import SUMMARY, TrialRow, read_summary, swept_keys
-from raysafe.report.sweep_file import SWEEP, fresh_prompts, question_in, sweep_head
+from raysafe.report.sweep_file import SWEEP, question_in, sweep_head
 
 MOST_SETTINGS = 4
 """Swept settings that get a column of their own."""
@@ -130,7 +130,7 @@ def print_report(folder: Path, console: Console) -> None:
     """
     rows, base = ended_rows(folder), rows_of_base(folder)
     head, means = sweep_head(folder), aggregate(rows)
-    question, answer = question_in(head), answer_of(rows, fresh_prompts(head, rows))
+    question, answer = question_in(head), answer_of(rows)
     several = len(means) < len(rows)
     if question:
         console.print(escape(question), style="italic")

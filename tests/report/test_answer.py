@@ -32,10 +32,10 @@ def test_a_known_effect_is_named_with_its_size_and_interval():
 
 
 def test_no_effect_is_said_with_what_would_have_been_seen():
-    """Four comparisons: sqrt(2) * 0.05 * z(0.05 / 4) / z(0.05) = 0.0707 * 2.498 / 1.960 = 0.090."""
+    """Four comparisons, three seeds: sqrt(2) * 0.05 * z(0.05 / 4) / z(0.05) / sqrt(3) = 0.0707 * 1.274 / 1.732 = 0.052."""
     first, second = answer_of(grid(3, {"sft": 0.5, "wdoor": 0.5})).sentences
     assert first == "None of gamma and objective made a difference that 32 prompts × 3 seeds can show."
-    assert second == "A difference of 0.09 in win rate or 0.09 in safety score would have been seen."
+    assert second == "A difference of 0.05 in win rate or 0.05 in safety score would have been seen."
 
 
 def test_one_seed_can_not_tell_a_setting_from_luck():
