@@ -23,8 +23,8 @@ _TYPES = {"parallel": "PARALLEL", "scatter": "SCATTER", "contour": "CONTOUR", "l
 
 _WIDTHS = {"param": 100, "metric": 150}
 _OTHER_CHARTS = {
-    "trial": ("eval", "train", "seconds", "Model metrics"),
-    "stage": ("selector", "rank", "Model metrics"),
+    "trial": ("eval", "train", "seconds", "Model metrics", "System metrics"),
+    "stage": ("selector", "rank", "Model metrics", "System metrics"),
     "sweep": ("Model metrics",),
 }
 """Sections, by the beginnings of metrics' names, into which the page puts a chart for every metric: folded at first."""
