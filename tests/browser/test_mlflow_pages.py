@@ -153,11 +153,15 @@ def test_the_report_opens_in_the_sweeps_run(page, pages):
 
 
 @OURS
-def test_a_plain_visit_to_our_server_shows_training_and_no_assistant(page, pages):
+def test_a_plain_visit_to_our_server_opens_on_the_comparison_and_on_no_assistant(page, pages):
     page.goto(f"{pages.address}/#/experiments/{pages.tracker._experiment_id}")
-    page.get_by_text("recorded", exact=True).last.wait_for()
+    assert sorted(axes(page)) == sorted([*SETTINGS, *(f"eval/{name}" for name in FIGURES)])
     assert "workflowType=machine_learning" in page.url and not page.locator(".assistant-fab-label").is_visible()
     assert page.get_by_placeholder("Ask a question").count() == 0
+    page.get_by_role("button", name="Exit shared view").click()
+    page.get_by_role("button", name="Exit shared view").wait_for(state="detached")
+    page.wait_for_timeout(1000)
+    assert "viewStateShareKey" not in page.url, "who leaves the comparison isn't brought back"
 
 
 def multiplied(database, run, experiment, times):

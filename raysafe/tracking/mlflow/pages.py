@@ -1,25 +1,44 @@
 """MLflow's server for `raysafe ui`, without its assistant: `python -m raysafe.tracking.mlflow.pages server --host ...`.
 
 MLflow 3.17 has no switch for the assistant, which runs shell commands for whoever reaches the server from the same machine, also
-through a tunnel. Here its addresses answer 404, and a browser that comes for the first time sees the pages for training.
+through a tunnel. Here its addresses answer 404, and a browser that comes for the first time sees the pages for training. An
+experiment that is opened without a link opens on its comparison, once a tab: by itself MLflow shows one row there, and the trials
+folded away.
 """
 
 import sys
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from raysafe.tracking.comparison import MAIN_VIEW
+from raysafe.tracking.views import TAG, view_link
+
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 CLOSED = "/ajax-api/3.0/mlflow/assistant"
-_FIRST_VISIT = b"""<head><script>
+_COMPARISON = """
+const experiment = /^#\\/experiments\\/(\\d+)(?:\\/runs)?\\/?(?:\\?(.*))?$/;
+setInterval(async () => {
+  const [, id, query = ""] = experiment.exec(location.hash) || [];
+  if (!id || sessionStorage.getItem("raysafe.opened." + id)) return;
+  sessionStorage.setItem("raysafe.opened." + id, "yes");
+  if (/viewStateShareKey|searchFilter=[^&]/.test(query)) return;
+  const answer = await fetch("ajax-api/2.0/mlflow/experiments/get?experiment_id=" + id);
+  const tags = (await answer.json()).experiment.tags || [];
+  if (tags.some((tag) => tag.key === "VIEW")) location.replace("LINK".replace("ID", id));
+}, 200);
+""".replace("VIEW", TAG + MAIN_VIEW).replace("LINK", view_link("", "ID", MAIN_VIEW).removeprefix("/"))
+"""Who comes with a view or a filter of their own, or leaves the comparison, is left alone."""
+_FIRST_VISIT = """<head><script>
 try {
   localStorage.setItem("mlflow.assistant.panelOpen_v1", "false");
   localStorage.setItem("mlflow.assistant.fab.autoOpenedOnFirstLoad_v1", "true");
   if (!localStorage.getItem("mlflow.workflowType_v1")) localStorage.setItem("mlflow.workflowType_v1", '"machine_learning"');
+  COMPARISON
 } catch (refused) {}
-</script><style>button:has(.assistant-fab-label) { display: none }</style>"""
+</script><style>button:has(.assistant-fab-label) { display: none }</style>""".replace("COMPARISON", _COMPARISON).encode()
 """MLflow's page keeps these choices in the browser: the assistant closed, and training rather than traces of agents. Its button
 would open on an error."""
 
