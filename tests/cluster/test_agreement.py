@@ -17,7 +17,7 @@ from small import small_trial
 
 from raysafe.cluster.groups import Groups
 from raysafe.cluster.running import RunOptions, run_sweep
-from raysafe.config.sweeps import make_sweep
+from raysafe.config.sweeps import load_sweep, make_sweep
 from raysafe.report.live import LiveTable
 from raysafe.report.summary import SUMMARY, read_summary
 from raysafe.sweep.events import PointTold
@@ -134,18 +134,17 @@ def without_times(found):
     return {key: sorted(row for row in rows if not row[0].startswith(timed)) for key, rows in found.items()}
 
 
-def test_a_sweep_whose_driver_is_killed_has_in_the_end_the_record_of_an_undisturbed_one(file, tmp_path):
+def test_a_sweep_whose_driver_is_killed_has_in_the_end_the_record_of_an_undisturbed_one(ray_here, file, tmp_path):
     with sweep_process(file, tmp_path / "killed") as process:
         kill_after(process, ", epoch", 6)
     left = status_of(tmp_path / "killed" / "small")
     assert left.state == "interrupted" and any(trial.status == "INTERRUPTED" for trial in left.progress.trials)
-    uris = {}
-    for name in ("killed", "undisturbed"):
-        with sweep_process(file, tmp_path / name, *(["--resume"] if name == "killed" else [])) as process:
-            said = process.communicate(timeout=300)[0]
-        assert process.returncode == 0, said
-        uris[name] = f"sqlite:///{tmp_path / name / 'mlflow.db'}"
-        assert none_runs(uris[name], "small")
+    with sweep_process(file, tmp_path / "killed", "--resume") as process:
+        said = process.communicate(timeout=300)[0]
+    assert process.returncode == 0, said
+    run_sweep(load_sweep(file), RunOptions(storage=tmp_path / "undisturbed"), LiveTable(Console(quiet=True)))
+    uris = {name: f"sqlite:///{tmp_path / name / 'mlflow.db'}" for name in ("killed", "undisturbed")}
+    assert all(none_runs(uri, "small") for uri in uris.values())
     for kind in ("trial", "stage"):
         one, other = (without_times(points(uri, "small", kind)) for uri in uris.values())
         assert one == other, kind
