@@ -16,11 +16,11 @@ from raysafe.report.naming import short_names
 from raysafe.report.summary import TrialRow, swept_keys
 from raysafe.report.sweep_file import SWEEP, planned_trials, question_in, sweep_head
 from raysafe.report.table import ended_rows, in_order, rows_of_base
+from raysafe.tracking.backlog import BACKLOG
 
 if TYPE_CHECKING:
     from raysafe.report.rankings import SweepRankings
 
-BACKLOG = "tracking.jsonl"
 LOCK = ".lock"
 TRIAL, STAGE = "trial:", "stage:"
 VARIANT = "asr_prefill_"

@@ -11,8 +11,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from raysafe.artifacts import write_text
 from raysafe.config.defaults import dotted
 from raysafe.ranking.diagnosis import PERCENTS, RankingTensors, diagnose
@@ -21,6 +19,7 @@ from raysafe.report.agreement import Agreement, SweepRanking, agreements
 from raysafe.report.naming import short_names
 from raysafe.report.ranking_plots import draw_overlap, draw_scores, draw_shares, draw_single
 from raysafe.report.summary import cell
+from raysafe.report.sweep_file import read_written
 from raysafe.selection import SELECTORS
 
 FOLDER = "rankings"
@@ -88,7 +87,7 @@ def read_rankings(folder: Path) -> SweepRankings:
     """The distinct rankings behind the selections that a sweep's trials left. Raises DataError if a file is broken."""
     found: dict[Any, dict[str, Any]] = {}
     for path in sorted((folder / "trials").glob("*/selection.parquet")):
-        config, ranking = _config(path.parent / "config.yaml"), Ranking.load(path)
+        config, ranking = read_written(path.parent / "config.yaml"), Ranking.load(path)
         settings = _deciding(config)
         key = (_digest(ranking), *sorted((name, repr(value)) for name, value in settings.items()))
         entry = found.setdefault(key, {"ranking": ranking, "settings": settings, "trials": [], "percents": set()})
@@ -184,10 +183,6 @@ def differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
     own_world = all(one.get("sandbox.seed") == one.get("seed") for one in settings)
     shown = [name for name in shown if name != "sandbox.seed" or not own_world]
     return sorted(shown, key=lambda name: name.endswith("seed"))
-
-
-def _config(path: Path) -> dict[str, Any]:
-    return yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def _deciding(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the report needs of a sweep's `sweep.yaml`."""
+"""The YAML files that a sweep leaves, read back: its `sweep.yaml` in parts, and any other whole."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,6 +30,11 @@ def question_in(head: Mapping[str, Any]) -> str:
     """The sweep's question on one line; empty if the file has none."""
     question = head.get("question")
     return " ".join(question.split()) if isinstance(question, str) else ""
+
+
+def read_written(path: Path) -> dict[str, Any]:
+    """A mapping that raysafe has written; empty if there is no file. Raises DataError if it is no YAML."""
+    return _load(path, path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def _load(path: Path, text: str) -> dict[str, Any]:

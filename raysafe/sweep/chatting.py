@@ -23,9 +23,9 @@ from raysafe.evaluation.roles import ROLES
 from raysafe.models.folders import adapted_model, read_object
 from raysafe.models.generation import greedy
 from raysafe.models.loading import freeze, load_model
-from raysafe.sweep.places import default_storage
+from raysafe.sweep.places import CONFIG, default_storage
 
-CONFIG, CHECKPOINT = "config.yaml", "checkpoint"
+CHECKPOINT = "checkpoint"
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,12 @@
 """Selections of a sweep as people read them: rows with their texts, where trials differ, what every seed keeps."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from raysafe.data.loading import load_examples, load_triples
 from raysafe.data.records import Example, dataset_fingerprint
@@ -16,9 +15,8 @@ from raysafe.errors import DataError
 from raysafe.ranking.selecting import SELECTION_FILE
 from raysafe.ranking.tables import Selection
 from raysafe.report.summary import SUMMARY, read_summary
-from raysafe.sweep.places import SWEEP, default_storage
-
-CONFIG = "config.yaml"
+from raysafe.report.sweep_file import read_written
+from raysafe.sweep.places import CONFIG, SWEEP, default_storage
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,7 @@ def selections_of(folder: Path) -> list[TrialSeen]:
     found = []
     for path in sorted(folder.glob(f"trials/*/{SELECTION_FILE}")):
         name, row = path.parent.name, rows.get(path.parent.name)
-        seed = row.seed if row else read_yaml(path.parent / CONFIG).get("seed")
+        seed = row.seed if row else read_written(path.parent / CONFIG).get("seed")
         found.append(TrialSeen(name, row.swept if row else {}, seed, Selection.load(path)))
     return found
 
@@ -98,8 +96,8 @@ def named(trials: Sequence[TrialSeen], name: str) -> TrialSeen:
 
 def texts_of(folder: Path, trial: TrialSeen) -> Texts:
     """What the trial ranked, looked up in the data that it names."""
-    config = read_yaml(folder / "trials" / trial.name / CONFIG)
-    data = config.get("datasets") or read_yaml(folder / SWEEP).get("datasets") or {}
+    config = read_written(folder / "trials" / trial.name / CONFIG)
+    data = config.get("datasets") or read_written(folder / SWEEP).get("datasets") or {}
     paths = {mark: path for path, mark in (data.get("finetune") or {}).items()}
     path = paths.get(trial.selection.fingerprint)
     if path is None:
@@ -126,31 +124,26 @@ def planted_of(config: Mapping[str, Any], data: Mapping[str, Any], first: int) -
     return planted_rows(load_triples(next(iter(data["align"]))), count, config.get("seed", 0), first)
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """A mapping that raysafe has written; empty where it isn't there."""
-    if not path.exists():
-        return {}
-    return yaml.load(path.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}
-
-
 def seen(trial: TrialSeen, rows: Iterable[int], texts: Texts) -> list[RowSeen]:
     """Rows of a trial, by their places in its table."""
     return [_row(trial.selection.table.iloc[place], texts) for place in rows]
 
 
 def _row(line: Any, texts: Texts) -> RowSeen:
-    text = texts.of(int(line["row"]), line["content_hash"])
-    label = line.get("unsafe")
-    return RowSeen(
-        row=int(line["row"]),
-        content_hash=line["content_hash"],
+    return replace(
+        _without_rank(line, texts),
         score=float(line["score"]),
         rank=int(line["rank"]),
         kept=bool(line["selected"]),
         reason=line["reason"],
-        unsafe=None if label is None or pd.isna(label) else bool(label),
-        **_texts(text),
     )
+
+
+def _without_rank(line: Any, texts: Texts) -> RowSeen:
+    """What a row is, whoever ranks it."""
+    row, content_hash, label = int(line["row"]), line["content_hash"], line.get("unsafe")
+    unsafe = None if label is None or pd.isna(label) else bool(label)
+    return RowSeen(row, content_hash, unsafe=unsafe, **_texts(texts.of(row, content_hash)))
 
 
 def _texts(row: Example | None) -> dict[str, Any]:
@@ -227,12 +220,8 @@ def alike(trials: Sequence[TrialSeen]) -> list[list[TrialSeen]]:
 
 def told_apart(trials: Sequence[TrialSeen], place: int, texts: Texts) -> RowSeen:
     """A row with the names of the trials that keep it."""
-    line = trials[0].selection.table.iloc[place]
     names = tuple(trial.name for trial in trials if trial.kept_N[place])
-    label = line.get("unsafe")
-    unsafe = None if label is None or pd.isna(label) else bool(label)
-    text = _texts(texts.of(int(line["row"]), line["content_hash"]))
-    return RowSeen(int(line["row"]), line["content_hash"], unsafe=unsafe, kept_by=names, **text)
+    return replace(_without_rank(trials[0].selection.table.iloc[place], texts), kept_by=names)
 
 
 def kept_by_one(one: TrialSeen, other: TrialSeen, count: int, texts: Texts) -> list[RowSeen]:

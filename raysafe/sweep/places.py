@@ -3,9 +3,12 @@
 import os
 from pathlib import Path
 
+from raysafe.report import sweep_file
+
 STORAGE = "runs"
 """Where results go unless told otherwise, under the current folder."""
-SWEEP = "sweep.yaml"
+SWEEP, CONFIG = sweep_file.SWEEP, "config.yaml"
+"""What a sweep writes into its own folder, and into each trial's."""
 
 
 def default_storage() -> Path:

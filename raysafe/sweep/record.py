@@ -175,9 +175,7 @@ class Recorder:
         self._step(last=True)
         status = record.status()
         if status != "INTERRUPTED":
-            pictures, rankings = compared(record.folder)
-            runs.rankings(record.folder, record.trials, pictures)
-            write_report(record.folder, rankings)
+            report(record.folder, runs, record.trials)
         runs.end_sweep(sweep, SweepEnd(status, record.folder, record.rows(), record.costs.used()), self.left())
 
     def _step(self, last: bool = False) -> None:
@@ -210,11 +208,16 @@ def write_report(folder: Path, rankings: SweepRankings | None) -> None:
         warnings.warn(f"The report could not be written ({problem}); `raysafe report` tries it again.", stacklevel=2)
 
 
+def report(folder: Path, runs: TrackedRuns, trials: Sequence[TrialRecord]) -> None:
+    """What a sweep that has ended leaves beside its numbers: its rankings compared, and the page. `trials`: of this run of it."""
+    pictures, rankings = compared(folder)
+    runs.rankings(folder, trials, pictures)
+    write_report(folder, rankings)
+
+
 def finish(sweep: SweepConfig, folder: Path, runs: TrackedRuns, left: Callable[[], list[str]]) -> None:
     """End the record of a sweep whose driver was killed after its last trial."""
     runs.start_sweep(sweep, folder)
-    pictures, rankings = compared(folder)
-    runs.rankings(folder, (), pictures)
-    write_report(folder, rankings)
+    report(folder, runs, ())
     used = Costs(folder, runs.store, ()).used()
     runs.end_sweep(sweep, SweepEnd("FINISHED", folder, read_summary(folder / SUMMARY), used), left())

@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-import yaml
-
 from raysafe.errors import DataError
 from raysafe.report.progress import Progress, TrialState, read_progress
 from raysafe.report.summary import SUMMARY, TrialRow, read_summary
+from raysafe.report.sweep_file import planned_trials
 from raysafe.sweep.lock import LOCK, Driver, driver_of
 from raysafe.sweep.places import SWEEP
 
@@ -93,7 +92,6 @@ def state_of(row: TrialRow) -> TrialState:
 
 def _names(folder: Path) -> Sequence[str]:
     try:
-        written = yaml.load((folder / SWEEP).read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-        return list(written["trials"])
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+        return list(planned_trials(folder))
+    except (OSError, ValueError, DataError):
         return []

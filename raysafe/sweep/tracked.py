@@ -9,9 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
-
-from raysafe.artifacts import Artifacts, write_text
+from raysafe.artifacts import Artifacts
 from raysafe.config.trials import SweepConfig
 from raysafe.data.references import DataRef
 from raysafe.report.figures import tracked
@@ -28,11 +26,11 @@ from raysafe.sweep.described import (
     what_it_is,
 )
 from raysafe.sweep.events import PointTold, TrialEnded
-from raysafe.sweep.places import SWEEP
+from raysafe.sweep.places import CONFIG, SWEEP
 from raysafe.sweep.tracked_stages import StageRuns, milliseconds, named
 from raysafe.sweep.tracked_tables import Table, csv_table, overlap_tables, trial_tables
 from raysafe.sweep.trial_record import TrialRecord
-from raysafe.sweep.written import trial_document
+from raysafe.sweep.written import write_trial
 from raysafe.tracking.base import DESCRIPTION, TABLES, DatasetSpec, EndStatus, ModelSpec, RunSpec, Tracker, link_to
 from raysafe.tracking.comparison import views_of
 from raysafe.trial import ranked_data
@@ -155,9 +153,8 @@ class TrackedRuns:
             "trial", plan.name, title_of(plan), self.parent, trial_params(plan, self.shared.swept), {DESCRIPTION: trial.about}
         )
         trial.run = self.tracker.start(spec, milliseconds(at))
-        written = trial_document(trial.folder.parents[1].name, plan.config, inputs)
-        write_text(trial.folder / "config.yaml", yaml.safe_dump(written, sort_keys=False))
-        self.tracker.artifact(trial.run, trial.folder / "config.yaml")
+        write_trial(trial.folder, trial.folder.parents[1].name, plan.config, inputs)
+        self.tracker.artifact(trial.run, trial.folder / CONFIG)
         for role, ref in data.items():
             self.tracker.dataset(trial.run, DatasetSpec(Path(ref.path).name, ref.path, ref.fingerprint, role, ref.rows))
 

@@ -13,8 +13,8 @@ from raysafe.artifacts import fingerprint, plain, write_text
 from raysafe.config.trials import SweepConfig, TrialConfig
 from raysafe.config.written import located
 from raysafe.stages.inputs import TrialInputs
+from raysafe.sweep.places import CONFIG
 
-CONFIG = "config.yaml"
 _PACKAGES = ("raysafe", "torch", "transformers", "deepspeed", "ray", "mlflow")
 
 
