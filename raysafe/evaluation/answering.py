@@ -13,7 +13,7 @@ from raysafe.artifacts import OFF_KEY, write_text
 from raysafe.context import Context
 from raysafe.data.chat import ChatFormat
 from raysafe.data.records import Conversation, EvalPrompt, Identity, Message
-from raysafe.evaluation.attacks import Case
+from raysafe.evaluation.attacks import Case, Victim
 from raysafe.evaluation.judges import Question
 from raysafe.evaluation.roles import ROLES
 from raysafe.evaluation.suites import Suite
@@ -90,28 +90,36 @@ class Answers:
         return _load(str(folder))
 
 
-def ask(suites: Sequence[Suite], generate: Generate, chat: ChatFormat) -> Answers:
-    """Every suite's answers. All that can be asked at once goes to `generate` in one call, so that it can batch it well."""
+def ask(suites: Sequence[Suite], victim: Victim) -> Answers:
+    """Every suite's answers. All that can be asked at once goes to `generate` in one call, so that it can batch it well; attacks
+    that need the model itself come after it, one by one."""
     loaded = {(suite.data, suite.max_prompts): suite.prompts() for suite in suites}
     asked = [(suite, loaded[suite.data, suite.max_prompts]) for suite in suites]
-    cases = [(suite, rows, case) for suite, rows in asked for case in suite.attack.cases(rows, chat)]
-    ended = _conversations([(suite, case) for suite, _, case in cases], generate, chat)
+    plain = [place for place, suite in enumerate(suites) if not suite.attack.needs_model]
+    cases = {place: suites[place].attack.cases(asked[place][1], victim.chat) for place in plain}
+    ended = iter(_conversations([(suites[place], case) for place in plain for case in cases[place]], victim))
+    answered = {place: [next(ended) for _ in cases[place]] for place in plain}
+    for place, (suite, rows) in enumerate(asked):
+        if suite.attack.needs_model:
+            answered[place] = suite.attack.play(rows, victim)
     answers = [
-        _answer(suite, rows[case.place], case, text, chat) for (suite, rows, _), (case, text) in zip(cases, ended, strict=True)
+        _answer(suite, rows[case.place], case, text, victim.chat)
+        for place, (suite, rows) in enumerate(asked)
+        for case, text in answered[place]
     ]
     return Answers(tuple(answers), {(suite.role, row.identity.index): row for suite, rows in asked for row in rows})
 
 
-def _conversations(cases: Sequence[tuple[Suite, Case]], generate: Generate, chat: ChatFormat) -> list[tuple[Case, str]]:
+def _conversations(cases: Sequence[tuple[Suite, Case]], victim: Victim) -> list[tuple[Case, str]]:
     """The last case of each conversation and its answer; all conversations that still go on are asked together."""
     now = {place: case for place, (_, case) in enumerate(cases)}
     ended: dict[int, tuple[Case, str]] = {}
     while now:
-        texts = generate([case.input_ids for case in now.values()])
+        texts = victim.generate([case.input_ids for case in now.values()])
         after = {}
         for (place, case), ids in zip(now.items(), texts, strict=True):
-            text = chat.decode([*case.prefilled, *ids])
-            following = cases[place][0].attack.go_on(case, text, chat)
+            text = victim.chat.decode([*case.prefilled, *ids])
+            following = cases[place][0].attack.go_on(case, text, victim.chat)
             if following is None:
                 ended[place] = case, text
             else:

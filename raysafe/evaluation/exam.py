@@ -27,7 +27,7 @@ class Exam:
     @property
     def after_epoch(self) -> tuple[Suite, ...]:
         """The suites that are asked after a training epoch."""
-        return tuple(suite.shortened(self.epoch_prompts) for suite in self.suites)
+        return tuple(suite.shortened(self.epoch_prompts) for suite in self.suites if suite.attack.each_epoch)
 
 
 def exam_of(settings: EvaluationSettings, data: Mapping[str, DataRef]) -> Exam:
@@ -42,7 +42,7 @@ def exam_of(settings: EvaluationSettings, data: Mapping[str, DataRef]) -> Exam:
         suites_of(attacks, data, settings.max_prompts),
         Decoding(settings.max_new_tokens, settings.precision, fixed, settings.batch_size),
         tuple(judges),
-        tuple(attack.name for attack in attacks),
+        tuple(attack.name for attack in attacks if attack.counts),
         settings.epoch_prompts,
     )
 

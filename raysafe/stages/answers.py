@@ -6,6 +6,7 @@ from typing import ClassVar
 from raysafe.artifacts import OFF_KEY
 from raysafe.data.references import ModelRef
 from raysafe.evaluation.answering import Answers, Decoding, ask, generator
+from raysafe.evaluation.attacks import Victim
 from raysafe.evaluation.suites import Suite
 from raysafe.models.loading import freeze, load_model
 from raysafe.stages.base import Made
@@ -39,7 +40,8 @@ class AnswersStage:
         """Load the model and ask it."""
         context, chat = place.context, self.model.chat()
         model = freeze(load_model(self.model.folder, self.decoding.dtype)).to(context.device)
-        answers = ask(self.suites, generator(model, chat, self.decoding, context), chat)
+        generate = generator(model, chat, self.decoding, context)
+        answers = ask(self.suites, Victim(model, chat, generate, context, place.workspace, place.folder))
         if context.rank == 0:
             answers.save(place.folder)
         return AnswersResult(len(answers.rows))

@@ -8,6 +8,7 @@ from raysafe.artifacts import OFF_KEY, fingerprint, write_json
 from raysafe.context import Context
 from raysafe.data.chat import ChatFormat
 from raysafe.evaluation.answering import Answer, ask, generator, write_lines
+from raysafe.evaluation.attacks import Victim
 from raysafe.evaluation.exam import Exam
 from raysafe.evaluation.judges import Judge, Verdict
 from raysafe.evaluation.judging import score
@@ -95,6 +96,7 @@ class EpochExam:
 
     def scores(self, model: Any, chat: ChatFormat, context: Context) -> dict[str, float]:
         """`eval/NAME` with `_low` and `_high` of every metric; every rank calls it."""
-        answers = ask(self.exam.after_epoch, generator(model, chat, self.exam.decoding, context), chat)
+        generate = generator(model, chat, self.exam.decoding, context)
+        answers = ask(self.exam.after_epoch, Victim(model, chat, generate, context))
         scores = score(answers, self.exam.judges[0], self.exam.attacks, self.reference.load(), context)
         return {f"eval/{name}": value for name, value in scores.flat().items()}

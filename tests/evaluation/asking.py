@@ -5,7 +5,7 @@ import tiny
 from raysafe.context import local_context
 from raysafe.data.records import EvalPrompt, Identity
 from raysafe.evaluation.answering import ask
-from raysafe.evaluation.attacks import Direct
+from raysafe.evaluation.attacks import Direct, Victim
 from raysafe.evaluation.judges import JUDGES
 from raysafe.evaluation.judging import score
 from raysafe.evaluation.suites import suites_of
@@ -41,8 +41,13 @@ def model(answer):
     return generate
 
 
+def victim(generate):
+    """A model of which answers are all that can be had."""
+    return Victim(None, CHAT, generate, ALONE)
+
+
 def answers_of(answer, data, attacks=PLAIN, max_prompts=None):
-    return ask(suites_of(attacks, data, max_prompts), model(answer), CHAT)
+    return ask(suites_of(attacks, data, max_prompts), victim(model(answer)))
 
 
 def scores_of(answer, data, attacks=PLAIN, reference=None):

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import pytest
 import tiny
 import torch
-from asking import CHAT, COMPLIANCE, REFUSAL, answers_of, model, rows
+from asking import CHAT, COMPLIANCE, REFUSAL, answers_of, model, rows, victim
 
 from raysafe.context import local_context
 from raysafe.data.chat import ChatFormat
@@ -23,7 +23,7 @@ GREEDY = Decoding(max_new_tokens=6, batch_size=2)
 def test_all_questions_go_to_the_model_in_one_call():
     generate = model(lambda text: REFUSAL)
     data = {"harmful": rows("h", 2, harmful=HARMFUL), "borderline": rows("b", 2)}
-    ask(suites_of([Direct(), Prefill((1, 2))], data), generate, CHAT)
+    ask(suites_of([Direct(), Prefill((1, 2))], data), victim(generate))
     assert generate.calls == [2 + 2 * 2 + 2]
 
 
@@ -91,8 +91,34 @@ def test_a_conversation_that_was_written_beforehand_is_asked_whole():
 
 def test_turns_of_all_conversations_are_asked_together():
     generate = model(told_so_far)
-    ask(suites_of([Stairs(3), Direct()], {"harmful": rows("h", 4)}), generate, CHAT)
+    ask(suites_of([Stairs(3), Direct()], {"harmful": rows("h", 4)}), victim(generate))
     assert generate.calls == [8, 4, 4]
+
+
+@dataclass(frozen=True)
+class Searching(Attack):
+    """An attack that needs the model itself."""
+
+    name = "searching"
+    needs_model = True
+    counts = False
+    each_epoch = False
+
+    def play(self, prompts, victim):
+        asked = [case(place, tiny.ask(f"{prompt.prompt[0].content}!"), victim.chat) for place, prompt in enumerate(prompts)]
+        texts = [victim.chat.decode(ids) for ids in victim.generate([one.input_ids for one in asked])]
+        return list(zip(asked, texts, strict=True))
+
+
+def test_an_attack_that_needs_the_model_plays_after_all_others_were_asked_and_keeps_its_place():
+    generate = model(lambda text: COMPLIANCE if "!" in text else REFUSAL)
+    data = {"harmful": rows("h", 3), "borderline": rows("b", 2)}
+    answers = ask(suites_of([Searching(), Direct()], data), victim(generate))
+    assert generate.calls == [3 + 2, 3]
+    assert [(row.suite, row.index) for row in answers.rows] == [
+        *(("direct", n) for n in range(3)), *(("searching", n) for n in range(3)), *(("borderline", n) for n in range(2))
+    ]  # fmt: skip
+    assert {(row.answer, row.asked[0].content[-1]) for row in answers.rows if row.suite == "searching"} == {(COMPLIANCE, "!")}
 
 
 def test_what_was_saved_is_read_back(tmp_path):

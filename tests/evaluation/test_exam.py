@@ -9,12 +9,23 @@ from raysafe.config.reading import build
 from raysafe.config.sections import EvaluationSettings
 from raysafe.data.references import DataRef
 from raysafe.errors import ConfigError
-from raysafe.evaluation import JUDGES
+from raysafe.evaluation import ATTACKS, JUDGES
+from raysafe.evaluation.attacks import Attack
 from raysafe.evaluation.exam import exam_of
 from raysafe.evaluation.judges import Phrases
 from raysafe.evaluation.roles import ROLES
 
 DATA = {role: DataRef(f"print of {role}", f"{role}.jsonl") for role in ROLES}
+
+
+@dataclass(frozen=True)
+class Searching(Attack):
+    """Costs too much to be tried after each epoch, and is no part of the safety score."""
+
+    name = "searching"
+    needs_model = True
+    counts = False
+    each_epoch = False
 
 
 def settings(**keys):
@@ -45,6 +56,13 @@ def test_harmful_prompts_are_attacked_and_all_others_asked_as_they_are():
 def test_the_plain_question_is_asked_but_does_not_count_where_it_is_no_attack():
     one = exam(attacks={"prefill": {}})
     assert [suite.name for suite in one.suites][:2] == ["direct", "prefill"] and one.attacks == ("prefill",)
+
+
+def test_an_attack_says_whether_it_counts_and_whether_it_is_tried_after_an_epoch(monkeypatch):
+    monkeypatch.setitem(ATTACKS, "searching", Searching)
+    one = exam(attacks={"searching": {}, "prefill": {}})
+    assert [suite.name for suite in one.suites][:3] == ["direct", "prefill", "searching"] and one.attacks == ("prefill",)
+    assert [suite.name for suite in one.after_epoch][:3] == ["direct", "prefill", "borderline"]
 
 
 def test_a_role_without_a_file_is_not_asked():

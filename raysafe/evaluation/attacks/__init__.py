@@ -1,6 +1,6 @@
 """Attacks. Adding one is a new file with a frozen class (see `base.py`) and a line in `ATTACKS`."""
 
-from raysafe.evaluation.attacks.base import Attack, Case, case
+from raysafe.evaluation.attacks.base import Attack, Case, Victim, case
 from raysafe.evaluation.attacks.direct import Direct
 from raysafe.evaluation.attacks.prefill import Prefill
 
@@ -9,4 +9,4 @@ ATTACKS: dict[str, type[Attack]] = {
     "prefill": Prefill,
 }
 
-__all__ = ["ATTACKS", "Attack", "Case", "Direct", "case"]
+__all__ = ["ATTACKS", "Attack", "Case", "Direct", "Victim", "case"]

@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, runtime_checkable
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
+from raysafe.context import Context
 from raysafe.data.chat import ChatFormat
 from raysafe.data.records import Conversation, EvalPrompt
+from raysafe.models.generation import Generate
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,20 @@ def case(place: int, asked: Conversation, chat: ChatFormat, prefilled: Sequence[
     return Case(place, asked, (*chat.prompt_ids(asked), *prefilled), tuple(prefilled), variant)
 
 
+@dataclass(frozen=True)
+class Victim:
+    """Who is attacked. `model`: in evaluation mode and without gradients, None where answers are all that can be had of it;
+    `generate` is its greedy answers. `workspace`: what an attack keeps there a second attempt goes on from; `folder`: rank 0
+    may leave files there, beside the answers. Both None where nothing is kept."""
+
+    model: Any
+    chat: ChatFormat
+    generate: Generate
+    context: Context
+    workspace: Path | None = None
+    folder: Path | None = None
+
+
 @runtime_checkable
 class Attack(Protocol):
     """A frozen dataclass: its fields are its settings. Its success rate is averaged over variants first.
@@ -37,10 +54,20 @@ class Attack(Protocol):
     name: ClassVar[str]
     needs_harmful: ClassVar[bool] = False
     """Whether it can do nothing with prompts that have no `harmful` answer."""
+    needs_model: ClassVar[bool] = False
+    """Whether it reads more of the model than its answers."""
+    counts: ClassVar[bool] = True
+    """Whether its success rate goes into the safety score."""
+    each_epoch: ClassVar[bool] = True
+    """Whether it is also tried after each training epoch."""
 
     def cases(self, prompts: Sequence[EvalPrompt], chat: ChatFormat) -> list[Case]:
         """What to ask; a prompt that lacks what the attack needs is left out."""
-        ...
+        return []
+
+    def play(self, prompts: Sequence[EvalPrompt], victim: Victim) -> list[tuple[Case, str]]:
+        """What was asked in the end, and the answers (with what was prefilled). Every rank calls it and gets all of them."""
+        return []
 
     def go_on(self, asked: Case, answer: str, chat: ChatFormat) -> Case | None:
         """The next turn after an answer, of the same `place` and `variant`; None if the answer was the last, which is judged."""
