@@ -30,6 +30,13 @@ def read_records(path: str | Path) -> Iterator[tuple[str, Record]]:
         raise DataError(f"{path}: can't be read: {error}.") from error
 
 
+def stamp(path: Path) -> tuple[tuple[Any, ...], ...]:
+    """Name, size, time and inode of a file, or of all files of a folder; empty for what isn't there. What was read under one
+    stamp need not be read again under it."""
+    files = sorted(path.rglob("*")) if path.is_dir() else [path] if path.exists() else []
+    return tuple((file.name, stat.st_size, stat.st_mtime_ns, stat.st_ino) for file in files for stat in [file.stat()])
+
+
 def _jsonl(path: Path) -> Iterator[tuple[str, Record]]:
     with path.open(encoding="utf-8-sig") as lines:
         for number, line in enumerate(lines, start=1):

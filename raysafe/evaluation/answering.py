@@ -50,8 +50,9 @@ class Decoding:
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer. `index` and `content_hash` are its prompt's, in the file of its role. `answer` begins with `prefilled`, what
-    was put into the model's mouth. `asked`: the conversation that was answered, where it is not the prompt itself."""
+    """One answer. `index` and `content_hash` are its prompt's, in the file of its role, or of the attack `source` that brings one
+    of its own. `answer` begins with `prefilled`, what was put into the model's mouth. `asked`: the conversation that was
+    answered, where it is not the prompt itself."""
 
     suite: str
     role: str
@@ -61,18 +62,20 @@ class Answer:
     prefilled: str
     answer: str
     asked: Conversation | None = None
+    source: str = ""
 
 
 @dataclass(frozen=True)
 class Answers:
-    """Answers and the prompts that they belong to, by role and index: all that a judge needs."""
+    """Answers and the prompts that they belong to, by file (an answer's `source`, or else its role) and index: all that a judge
+    needs."""
 
     rows: tuple[Answer, ...]
     prompts: Mapping[tuple[str, int], EvalPrompt]
 
     def prompt_of(self, row: Answer) -> EvalPrompt:
         """The prompt behind an answer."""
-        return self.prompts[row.role, row.index]
+        return self.prompts[row.source or row.role, row.index]
 
     def questions(self) -> list[Question]:
         """What a judge is asked, in the order of the rows."""
@@ -107,7 +110,9 @@ def ask(suites: Sequence[Suite], victim: Victim) -> Answers:
         for place, (suite, rows) in enumerate(asked)
         for case, text in answered[place]
     ]
-    return Answers(tuple(answers), {(suite.role, row.identity.index): row for suite, rows in asked for row in rows})
+    return Answers(
+        tuple(answers), {(suite.source or suite.role, row.identity.index): row for suite, rows in asked for row in rows}
+    )
 
 
 def _conversations(cases: Sequence[tuple[Suite, Case]], victim: Victim) -> list[tuple[Case, str]]:
@@ -138,6 +143,7 @@ def _answer(suite: Suite, prompt: EvalPrompt, case: Case, text: str, chat: ChatF
         prefilled=chat.decode(list(case.prefilled)),
         answer=text,
         asked=None if case.asked == prompt.prompt else case.asked,
+        source=suite.source,
     )
 
 

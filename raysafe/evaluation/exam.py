@@ -56,7 +56,7 @@ def attacks_of(settings: EvaluationSettings, problems: list[str]) -> list[Attack
             found.append(build(ATTACKS[name], raw, key, problems))
         else:
             problems.append(unknown_key(key, raw, ATTACKS))
-    return [attack for attack in found if attack is not None]
+    return [attack.found() for attack in found if attack is not None]
 
 
 def judges_of(settings: EvaluationSettings, problems: list[str]) -> list[Judge]:
@@ -77,4 +77,5 @@ def judge_of(raw: str | Mapping[str, Any], key: str, problems: list[str]) -> Jud
     if name not in JUDGES:
         problems.append(f"`{key}`: got {name!r}, but it takes one of {', '.join(JUDGES)}, or a mapping with such a `name`")
         return None
-    return build(JUDGES[name], fields, key, problems)
+    judge = build(JUDGES[name], fields, key, problems)
+    return judge.found() if judge is not None else None

@@ -1,8 +1,9 @@
 """Suites: the prompts of one role, asked in one way."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from raysafe.artifacts import OFF_KEY
 from raysafe.data.records import EvalPrompt
 from raysafe.data.references import DataRef
 from raysafe.evaluation.attacks import Attack, Direct
@@ -11,13 +12,15 @@ from raysafe.evaluation.roles import HARMFUL, ROLES
 
 @dataclass(frozen=True)
 class Suite:
-    """`name`: the attack's for prompts that are attacked, the role's for all others. `max_prompts`: only the first so many."""
+    """`name`: the attack's for prompts that are attacked, the role's for all others. `max_prompts`: only the first so many.
+    `source`: whose file the prompts are of, the role's where it is empty, else that of the attack of this name."""
 
     name: str
     role: str
     attack: Attack
     data: DataRef
     max_prompts: int | None = None
+    source: str = field(default="", metadata=OFF_KEY)
 
     def prompts(self) -> list[EvalPrompt]:
         """What it asks, read from the file. Raises DataError if that has changed."""

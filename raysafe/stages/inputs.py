@@ -12,6 +12,7 @@ from raysafe.config.trials import TrialConfig
 from raysafe.data.loading import check_overlap, load_eval_prompts, load_examples, load_triples
 from raysafe.data.records import EvalPrompt, Row, dataset_fingerprint
 from raysafe.data.references import DataRef, ModelRef
+from raysafe.data.sources import stamp
 from raysafe.errors import ConfigError, DataError
 from raysafe.evaluation.attacks import ATTACKS
 from raysafe.evaluation.exam import exam_of
@@ -125,7 +126,7 @@ def world_folder(world: World, store: Artifacts) -> Path:
 
 
 def _ref(load: Callable[..., Sequence[Row]], *paths: str) -> DataRef:
-    return _read(load, paths, tuple(_stamp(Path(path)) for path in paths))
+    return _read(load, paths, tuple(stamp(Path(path)) for path in paths))
 
 
 @lru_cache(maxsize=64)
@@ -134,12 +135,6 @@ def _read(load: Callable[..., Sequence[Row]], paths: tuple[str, ...], stamps: tu
     rows = load(*paths)
     path, harmful = (*paths, None)[:2]
     return DataRef(dataset_fingerprint(rows), str(path), harmful, len(rows))
-
-
-def _stamp(path: Path) -> tuple[Any, ...]:
-    """Name, size, time and inode of a file, or of all files of a saved dataset's folder; empty for what isn't there."""
-    files = sorted(path.rglob("*")) if path.is_dir() else [path] if path.exists() else []
-    return tuple((file.name, stat.st_size, stat.st_mtime_ns, stat.st_ino) for file in files for stat in [file.stat()])
 
 
 _checked: set[Any] = set()

@@ -1,5 +1,6 @@
 """Asking: what is asked when, how answers are generated on several workers, and what is kept of them."""
 
+import json
 from dataclasses import dataclass, replace
 
 import pytest
@@ -11,7 +12,7 @@ from raysafe.context import local_context
 from raysafe.data.chat import ChatFormat
 from raysafe.data.records import Message
 from raysafe.errors import StageStopped
-from raysafe.evaluation.answering import Answers, Decoding, ask, generator
+from raysafe.evaluation.answering import ANSWERS, Answers, Decoding, ask, generator
 from raysafe.evaluation.attacks import Attack, Direct, Prefill, case
 from raysafe.evaluation.suites import suites_of
 from raysafe.models.generation import greedy
@@ -129,6 +130,15 @@ def test_what_was_saved_is_read_back(tmp_path):
     assert again.rows == answers.rows and again.questions()[0].answer == answers.rows[0].answer
     named = {key: replace(prompt, identity=replace(prompt.identity, source=key[0])) for key, prompt in answers.prompts.items()}
     assert again.prompts == named
+
+
+def test_answers_of_before_attacks_had_files_of_their_own_are_read(tmp_path):
+    answers = answers_of(lambda text: REFUSAL, {"harmful": rows("h", 2)})
+    answers.save(tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / ANSWERS).read_text().splitlines()]
+    old = [{key: value for key, value in line.items() if key != "source"} for line in lines]
+    (tmp_path / ANSWERS).write_text("".join(json.dumps(line) + "\n" for line in old))
+    assert Answers.load(tmp_path).rows == answers.rows and all(len(line) == len(lines[0]) - 1 for line in old)
 
 
 def setting():

@@ -8,9 +8,9 @@ from raysafe.artifacts import fingerprint
 from raysafe.config.reading import build
 from raysafe.config.sections import EvaluationSettings
 from raysafe.data.references import DataRef
-from raysafe.errors import ConfigError
+from raysafe.errors import ConfigError, DataError
 from raysafe.evaluation import ATTACKS, JUDGES
-from raysafe.evaluation.attacks import Attack
+from raysafe.evaluation.attacks import Attack, Direct
 from raysafe.evaluation.exam import exam_of
 from raysafe.evaluation.judges import Phrases
 from raysafe.evaluation.roles import ROLES
@@ -145,3 +145,27 @@ def test_a_judge_is_a_name_or_a_mapping(keys):
     problems = []
     assert build(EvaluationSettings, {"harmful": "h.jsonl", **keys}, "evaluation", problems) is None
     assert "takes a name or a mapping of name and settings` must hold" in problems[0] and len(problems) == 1
+
+
+@dataclass(frozen=True)
+class Reader(Strict):
+    """A judge that looks for what its settings name."""
+
+    name = "reader"
+
+    def found(self):
+        return replace(self, threshold=0.25)
+
+
+def test_a_judge_and_an_attack_may_look_for_what_their_settings_name(monkeypatch):
+    class Knowing(Direct):
+        name = "knowing"
+
+        def found(self):
+            raise DataError("`evaluation.attacks.knowing.file`: it is not there.")
+
+    monkeypatch.setitem(JUDGES, "reader", Reader)
+    assert exam(judge="reader").judges == (Reader(threshold=0.25),)
+    monkeypatch.setitem(ATTACKS, "knowing", Knowing)
+    with pytest.raises(DataError, match=r"attacks\.knowing\.file"):
+        exam(attacks={"knowing": {}})

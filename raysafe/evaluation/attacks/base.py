@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 from raysafe.context import Context
 from raysafe.data.chat import ChatFormat
@@ -60,6 +60,14 @@ class Attack(Protocol):
     """Whether its success rate goes into the safety score."""
     each_epoch: ClassVar[bool] = True
     """Whether it is also tried after each training epoch."""
+
+    def found(self) -> Self:
+        """The attack, once what its settings name outside of them is found to be there: files, folders, packages. What decides
+        about its answers goes into fields of its own (`init=False`), as a fingerprint; where it lies is off the key.
+
+        Raises ConfigError or DataError naming the setting. Called for every trial: what takes time is remembered by `stamp`.
+        """
+        return self
 
     def cases(self, prompts: Sequence[EvalPrompt], chat: ChatFormat) -> list[Case]:
         """What to ask; a prompt that lacks what the attack needs is left out."""

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar, Protocol, Self, runtime_checkable
 
 from raysafe.data.records import Conversation, EvalPrompt
 from raysafe.evaluation.roles import Role
@@ -46,6 +46,14 @@ class Judge(Protocol):
     name: ClassVar[str]
     version: ClassVar[str]
 
+    def found(self) -> Self:
+        """The judge, once what its settings name outside of them is found to be there: files, folders, packages, environment.
+        What decides about verdicts goes into fields of its own (`init=False`), as a fingerprint; where it lies is off the key.
+
+        Raises ConfigError or DataError naming the setting. Called for every trial: what takes time is remembered by `stamp`.
+        """
+        return self
+
     def judge(self, questions: Sequence[Question]) -> list[Verdict]:
         """A verdict for every question, in order."""
         ...
@@ -57,6 +65,10 @@ class Judge(Protocol):
 
 class RuleJudge(ABC):
     """A judge that decides about one answer at a time, by rules."""
+
+    def found(self) -> Self:
+        """Rules need nothing else."""
+        return self
 
     def judge(self, questions: Sequence[Question]) -> list[Verdict]:
         """By the rule that the role asks for."""
