@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from raysafe.context import Context
 from raysafe.evaluation.answering import Answer, Answers
-from raysafe.evaluation.intervals import bootstrap, wilson
+from raysafe.evaluation.intervals import clustered, wilson
 from raysafe.evaluation.judges import Judge, Pair, Verdict
 from raysafe.evaluation.metrics import Rate, complement, flat_rates
 from raysafe.evaluation.roles import HARMFUL, ROLES
@@ -66,9 +66,9 @@ def rates(rows: Sequence[Answer], verdicts: Sequence[Verdict], attacks: Sequence
         if variants:
             by_prompt = _mean_by_prompt([one for group in variants.values() for one in group])
             attacked.append(by_prompt)
-            metrics[f"asr_{name}"] = _rate(variants[""]) if set(variants) == {""} else bootstrap([by_prompt])
+            metrics[f"asr_{name}"] = _rate(variants[""]) if set(variants) == {""} else clustered([by_prompt])
     if attacked:
-        metrics["safety_score"] = complement(bootstrap(attacked))
+        metrics["safety_score"] = complement(clustered(attacked))
     return metrics | {role.rate: _rate(hits[name][""]) for name, role in ROLES.items() if role.rate and name in hits}
 
 
@@ -94,7 +94,7 @@ def win_rate(answers: Answers, reference: Answers, judge: Judge, context: Contex
     backward = [Pair(pair.role, pair.prompt, pair.second, pair.first) for pair in forward]
     preferred = shared_out([*forward, *backward], judge.prefer, context)
     there, back = preferred[: len(ours)], preferred[len(ours) :]
-    return bootstrap([{place: (one + 1.0 - other) / 2 for place, (one, other) in enumerate(zip(there, back, strict=True))}])
+    return clustered([{place: (one + 1.0 - other) / 2 for place, (one, other) in enumerate(zip(there, back, strict=True))}])
 
 
 def _plain(row: Answer) -> bool:

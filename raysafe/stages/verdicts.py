@@ -10,6 +10,7 @@ from raysafe.data.chat import ChatFormat
 from raysafe.evaluation.answering import Answer, ask, generator, write_lines
 from raysafe.evaluation.attacks import Victim
 from raysafe.evaluation.exam import Exam
+from raysafe.evaluation.intervals import INTERVALS
 from raysafe.evaluation.judges import Judge, Verdict
 from raysafe.evaluation.judging import score
 from raysafe.evaluation.metrics import Rate, flat_rates
@@ -54,6 +55,7 @@ class VerdictsStage:
     beside: bool = field(default=False, metadata=OFF_KEY)
     """Whether another judge's figures have the plain names."""
     version: str = field(init=False)
+    intervals: str = field(default=INTERVALS, init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "version", self.judge.version)  # a class attribute, which a key would not see
