@@ -47,6 +47,7 @@ HOMES = {
     "mlflow": "tracking/mlflow",
     "deepspeed": "training/engine.py",
     "data_selection": "selection/dsir.py",
+    "openai": "evaluation/wire.py",
 }
 """The one place that imports a large library."""
 BORROWED = {("selection/dsir.py", "data_selection"), ("selection/dsir.py", "numpy")}
