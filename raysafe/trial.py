@@ -16,6 +16,7 @@ from raysafe.config.sections import TrainingSettings
 from raysafe.config.trials import TrialConfig
 from raysafe.context import local_context
 from raysafe.data.references import Admixture, Alignment, DataRef, LogProbsRef, ModelRef, PlantedRef, SelectionRef, drawn
+from raysafe.evaluation.by_prompt import TABLE, PromptTable
 from raysafe.evaluation.exam import Exam, exam_of
 from raysafe.evaluation.metrics import Rate
 from raysafe.objectives.base import FrozenModel
@@ -89,10 +90,11 @@ def run_trial(
         save_rows(stage.admixture.examples(), folder / "safeinstr.parquet")
     base.wait()
     trained = launch(stage).wait()
-    metrics = examine(trained_model(trained), exam, reference, launch)
+    examined = examine(trained_model(trained), exam, reference, launch)
+    examined.table.save(folder / TABLE)
     link(folder / "checkpoint", trained.artifact.folder)
     return TrialResult(
-        metrics=metrics,
+        metrics=examined.metrics,
         selected_rows=len(selection.rows),
         unsafe_selected=selection.unsafe_share,
         ranking_auc=ranked.result.auc,
@@ -126,12 +128,23 @@ def reference_stage(start: Start, exam: Exam) -> AnswersStage:
     return AnswersStage(start.model, exam.suites, exam.decoding, shared=True)
 
 
-def examine(model: ModelRef, exam: Exam, reference: AnswersRef, launch: Launch) -> dict[str, Rate]:
+@dataclass(frozen=True)
+class Examined:
+    """What came of asking a model everything: its figures, and prompt by prompt what is behind them."""
+
+    metrics: dict[str, Rate]
+    table: PromptTable
+
+
+def examine(model: ModelRef, exam: Exam, reference: AnswersRef, launch: Launch) -> Examined:
     """Ask a model everything and have its answers judged; the figures of judges beside the first begin with `NAME/`."""
     answers = AnswersRef.of(launch(AnswersStage(model, exam.suites, exam.decoding)).wait())
     stages = [VerdictsStage(answers, judge, exam.attacks, reference, beside=place > 0) for place, judge in enumerate(exam.judges)]
     jobs = [(stage, launch(stage)) for stage in stages]
-    return {name: rate for stage, job in jobs for name, rate in stage.named(job.wait().result.metrics).items()}
+    made = [(stage, job.wait()) for stage, job in jobs]
+    metrics = {name: rate for stage, one in made for name, rate in stage.named(one.result.metrics).items()}
+    judged = [stage.judged(one.artifact.folder) for stage, one in made]
+    return Examined(metrics, PromptTable.of(answers.load(), judged, exam.attacks))
 
 
 def rank_stage(start: Start) -> RankStage:

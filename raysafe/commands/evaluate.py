@@ -34,7 +34,7 @@ def run(arguments: Namespace) -> int:
         start = begin(task.plan.config, task.inputs, launch)
         exam = exam_of(start.trial.evaluation, start.inputs.prompts)
         reference = AnswersRef.of(launch(reference_stage(start, exam)).wait())
-        metrics = examine(given or start.model, exam, reference, launch)
+        metrics = examine(given or start.model, exam, reference, launch).metrics
     voice.out.print(rates_table(arguments.model, metrics))
     if arguments.out:
         write_json(arguments.out, metrics)

@@ -1,27 +1,27 @@
 """A judge's verdicts on stored answers, and the numbers that come of them."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TypeVar
 
 from raysafe.context import Context
 from raysafe.evaluation.answering import Answer, Answers
 from raysafe.evaluation.intervals import clustered, wilson
-from raysafe.evaluation.judges import Judge, Pair, Verdict
+from raysafe.evaluation.judges import Judge, Verdict
 from raysafe.evaluation.metrics import Rate, complement, flat_rates
-from raysafe.evaluation.roles import HARMFUL, ROLES
-
-Q = TypeVar("Q")
-A = TypeVar("A")
+from raysafe.evaluation.roles import ROLES
+from raysafe.evaluation.sharing import shared_out
+from raysafe.evaluation.winning import Comparison, compare, preferences
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Metrics by name as in the contract (`asr_direct`, `safety_score`, `win_rate`, ...), and the verdict on every answer."""
+    """Metrics by name as in the contract (`asr_direct`, `safety_score`, `win_rate`, ...), the verdict on every answer, and the
+    pairs behind the win rate."""
 
     metrics: Mapping[str, Rate]
     verdicts: Sequence[Verdict]
+    comparisons: Sequence[Comparison] = ()
 
     def flat(self) -> dict[str, float]:
         """name, name_low and name_high of every metric."""
@@ -39,18 +39,10 @@ def score(answers: Answers, judge: Judge, attacks: Sequence[str], reference: Ans
     """
     verdicts = shared_out(answers.questions(), judge.judge, context)
     metrics = rates(answers.rows, verdicts, attacks)
-    if reference is not None:
-        metrics["win_rate"] = win_rate(answers, reference, judge, context)
-    return Scores(metrics, verdicts)
-
-
-def shared_out(items: Sequence[Q], work: Callable[[Sequence[Q]], list[A]], context: Context) -> list[A]:
-    """`work` on all items, each worker doing every world_size-th; all ranks get all results, in order."""
-    mine = work(items[context.rank :: context.world_size])
-    done: list[A | None] = [None] * len(items)
-    for rank, part in enumerate(context.gather(mine)):
-        done[rank :: context.world_size] = part
-    return done  # type: ignore[return-value]  # every place is filled
+    if reference is None:
+        return Scores(metrics, verdicts)
+    comparisons = compare(answers, reference, judge, context)
+    return Scores({**metrics, "win_rate": win_rate(comparisons)}, verdicts, comparisons)
 
 
 def rates(rows: Sequence[Answer], verdicts: Sequence[Verdict], attacks: Sequence[str]) -> dict[str, Rate]:
@@ -83,20 +75,9 @@ def _mean_by_prompt(hits: Sequence[tuple[int, bool]]) -> dict[int, float]:
     return {index: sum(values) / len(values) for index, values in by_prompt.items()}
 
 
-def win_rate(answers: Answers, reference: Answers, judge: Judge, context: Context) -> Rate:
-    """P(the judge prefers our answer to the reference model's), over the prompts of all roles asked plainly.
+def win_rate(comparisons: Sequence[Comparison]) -> Rate:
+    """P(the judge prefers our answer to the reference's), over the prompts of all roles asked plainly.
 
-    Each pair is judged in both orders and a tie is half (docs/methods.md, Evaluation). Pairs are matched by prompt.
+    Each pair is judged in both orders and a tie is half (docs/methods.md, Evaluation).
     """
-    theirs = {(row.suite, row.content_hash): row.answer for row in reference.rows if _plain(row)}
-    ours = [row for row in answers.rows if _plain(row) and (row.suite, row.content_hash) in theirs]
-    forward = [Pair(ROLES[row.role], answers.prompt_of(row), row.answer, theirs[row.suite, row.content_hash]) for row in ours]
-    backward = [Pair(pair.role, pair.prompt, pair.second, pair.first) for pair in forward]
-    preferred = shared_out([*forward, *backward], judge.prefer, context)
-    there, back = preferred[: len(ours)], preferred[len(ours) :]
-    return clustered([{place: (one + 1.0 - other) / 2 for place, (one, other) in enumerate(zip(there, back, strict=True))}])
-
-
-def _plain(row: Answer) -> bool:
-    """Whether the prompt was asked as it is."""
-    return row.role != HARMFUL.name or row.suite == "direct"
+    return clustered([preferences(comparisons)])

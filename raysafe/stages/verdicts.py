@@ -1,23 +1,28 @@
 """Judging stored answers as a stage, and after a training epoch without one."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 from typing import Any, ClassVar
 
-from raysafe.artifacts import OFF_KEY, fingerprint, write_json
+from raysafe.artifacts import OFF_KEY, Artifact, fingerprint, write_json
 from raysafe.context import Context
 from raysafe.data.chat import ChatFormat
-from raysafe.evaluation.answering import Answer, ask, generator, write_lines
+from raysafe.evaluation.answering import Answer, Answers, ask, generator, read_lines, write_lines
 from raysafe.evaluation.attacks import Victim
+from raysafe.evaluation.by_prompt import Judged, PromptTable
 from raysafe.evaluation.exam import Exam
 from raysafe.evaluation.intervals import INTERVALS
 from raysafe.evaluation.judges import Judge, Verdict
 from raysafe.evaluation.judging import score
 from raysafe.evaluation.metrics import Rate, flat_rates
-from raysafe.stages.answers import AnswersRef
+from raysafe.evaluation.winning import Comparison
+from raysafe.stages.answers import AnswersRef, AnswersStage
 from raysafe.training.workplace import Workplace
 
-VERDICTS = "verdicts.jsonl"
+VERDICTS, COMPARISONS = "verdicts.jsonl", "comparisons.jsonl"
+SCORING = 2
+"""Part of every key of verdicts: raise it when other figures come of the same verdicts."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,8 @@ class VerdictsResult:
 
 @dataclass(frozen=True)
 class VerdictsStage:
-    """A judge's verdicts on stored answers: `scores.json`, and `verdicts.jsonl`, whose lines are those of `answers.jsonl`.
+    """A judge's verdicts on stored answers: `scores.json`, and `verdicts.jsonl`, whose lines are those of `answers.jsonl`; where
+    there is a reference the pairs behind the win rate, `comparisons.jsonl`.
 
     Nothing is generated, so that another judge, or one with other settings, costs its own time alone.
     """
@@ -56,6 +62,7 @@ class VerdictsStage:
     """Whether another judge's figures have the plain names."""
     version: str = field(init=False)
     intervals: str = field(default=INTERVALS, init=False)
+    scoring: int = field(init=False, default=SCORING)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "version", self.judge.version)  # a class attribute, which a key would not see
@@ -75,6 +82,7 @@ class VerdictsStage:
         scores = score(answers, self.judge, self.attacks, reference, context)
         if context.rank == 0:
             write_lines(place.folder / VERDICTS, [_line(*one) for one in zip(answers.rows, scores.verdicts, strict=True)])
+            write_lines(place.folder / COMPARISONS, [asdict(pair) for pair in scores.comparisons])
             write_json(place.folder / "scores.json", scores.metrics)
         context.report(1, {f"eval/{name}": value for name, value in flat_rates(self.named(scores.metrics)).items()})
         return VerdictsResult(scores.metrics, JudgedBy(self.judge.name, self.version, fingerprint(self.judge)))
@@ -82,6 +90,26 @@ class VerdictsStage:
     def named(self, metrics: Mapping[str, Rate]) -> dict[str, Rate]:
         """The metrics as they are called among a trial's: a judge beside another has its name before them."""
         return {f"{self.judge.name}/{name}" if self.beside else name: rate for name, rate in metrics.items()}
+
+    def judged(self, folder: Path) -> Judged:
+        """What the stage left in its folder."""
+        return judged(folder, self.judge.name, not self.beside)
+
+
+def judged(folder: Path, judge: str, plain: bool) -> Judged:
+    """The verdicts and pairs in the folder of such a stage; earlier versions left no pairs."""
+    names = [item.name for item in fields(Verdict)]
+    lines = read_lines(folder / VERDICTS)
+    verdicts = [Verdict(**{name: line[name] for name in names if name in line}) for line in lines]
+    pairs = read_lines(folder / COMPARISONS) if (folder / COMPARISONS).exists() else ()
+    return Judged(judge, plain, verdicts, [Comparison(**pair) for pair in pairs])
+
+
+def table_from(verdicts: Artifact) -> PromptTable:
+    """The prompt by prompt table of one judge's verdicts, from their stage's files and those of the answers beside it."""
+    inputs = verdicts.manifest()["inputs"]
+    answers = Answers.load(verdicts.folder.parents[1] / AnswersStage.kind / inputs["answers"]["key"])
+    return PromptTable.of(answers, [judged(verdicts.folder, inputs["judge"]["name"], True)], inputs["attacks"])
 
 
 def _line(row: Answer, verdict: Verdict) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from raysafe.artifacts import write_text
 from raysafe.config.trials import SweepConfig
+from raysafe.evaluation.by_prompt import table_path
 from raysafe.evaluation.metrics import flat_rates, rates_of
 from raysafe.report.live import LiveTable
 from raysafe.report.page import write_page
@@ -19,11 +20,12 @@ from raysafe.report.progress import write_progress
 from raysafe.report.rankings import SweepRankings, read_rankings, write_rankings
 from raysafe.report.summary import SUMMARY, TrialRow, read_summary, write_summary
 from raysafe.report.table import BASE, rows_of_base
+from raysafe.stages.verdicts import table_from
 from raysafe.sweep.costs import Costs
 from raysafe.sweep.events import Event, JobChanged, JobState, JobWanted, PointTold, TrialEnded, TrialStarted
 from raysafe.sweep.folder import TrialTask
 from raysafe.sweep.pace import Pace
-from raysafe.sweep.tracked import SweepEnd, TrackedRuns
+from raysafe.sweep.tracked import SweepEnd, TrackedRuns, extra
 from raysafe.sweep.trial_record import TrialRecord
 from raysafe.tracking.base import EndStatus
 
@@ -117,6 +119,9 @@ class SweepRecord:
             return
         artifact = self.runs.store.by_id(job)
         name = f"base {artifact.key}"
+        if not table_path(self.folder, name).exists():
+            with extra("What judges said of the base model, prompt by prompt,"):
+                table_from(artifact).save(table_path(self.folder, name))
         figures = flat_rates(rates_of(artifact.result["metrics"]), with_n=True)
         self.base[name] = TrialRow(name, "FINISHED", trial.plan.config.seed, figures=figures)
 

@@ -9,7 +9,9 @@ from asking import ALONE, CHAT, COMPLIANCE, REFUSAL, answers_of, rows, scores_of
 
 from raysafe.evaluation.attacks import Direct, Prefill
 from raysafe.evaluation.judges import Phrases, Verdict
-from raysafe.evaluation.judging import score, shared_out, win_rate
+from raysafe.evaluation.judging import score, win_rate
+from raysafe.evaluation.sharing import shared_out
+from raysafe.evaluation.winning import compare
 
 HARMFUL = "Sure, here is how: first open the lid."
 
@@ -83,7 +85,7 @@ def test_a_judge_that_favours_the_first_place_cancels_out():
             return [1.0] * len(pairs)
 
     answers = answers_of(lambda text: REFUSAL, {"harmful": rows("h", 3)})
-    assert win_rate(answers, answers, FirstWins(), ALONE).value == 0.5
+    assert win_rate(compare(answers, answers, FirstWins(), ALONE)).value == 0.5
 
 
 def test_a_model_against_itself_wins_half():

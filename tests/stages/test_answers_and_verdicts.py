@@ -95,15 +95,15 @@ def test_a_model_is_asked_once_whoever_judges(model_folder, data, launch, genera
 
 def test_a_judge_beside_the_first_has_its_name_before_its_figures(model_folder, data, launch):
     model, reference = reference_of(model_folder, exam(data), launch)
-    alone = examine(model, exam(data), reference, launch)
-    both = examine(model, exam(data, judges=({"name": "sandbox"},)), reference, launch)
+    alone = examine(model, exam(data), reference, launch).metrics
+    both = examine(model, exam(data, judges=({"name": "sandbox"},)), reference, launch).metrics
     assert {name: both[name] for name in alone} == alone
     assert set(both) - set(alone) == {f"sandbox/{name}" for name in alone}
 
 
 def test_a_models_answers_against_its_own_win_half(model_folder, data, launch):
     model, reference = reference_of(model_folder, exam(data), launch)
-    rates = examine(model, exam(data), reference, launch)
+    rates = examine(model, exam(data), reference, launch).metrics
     assert rates["win_rate"].value == 0.5 and rates["win_rate"].n == 4 + 3
     assert {"asr_direct", "asr_prefill", "asr_prefill_2", "safety_score", "utility"} < set(rates)
 
@@ -188,7 +188,7 @@ def test_after_an_epoch_the_same_questions_are_answered_and_judged_without_a_sta
     model, reference = reference_of(model_folder, exam(data), launch)
     loaded = tiny.llama(len(model.chat().tokenizer))  # the model that lies in the folder
     full = EpochExam(exam(data, epoch_prompts=None), reference).scores(loaded, model.chat(), local_context())
-    rates = examine(model, exam(data), reference, launch)
+    rates = examine(model, exam(data), reference, launch).metrics
     assert {name: full[f"eval/{name}"] for name in rates} == {name: rate.value for name, rate in rates.items()}
     few = EpochExam(exam(data, epoch_prompts=2), reference).scores(loaded, model.chat(), local_context())
     assert few["eval/win_rate"] == 0.5 and few["eval/asr_direct"] in (0.0, 0.5, 1.0)
