@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import mkdtemp
@@ -26,24 +26,32 @@ FORMAT = 4
 MANIFEST = "manifest.json"
 OFF_KEY: dict[str, bool] = {"off_key": True}
 """Metadata of a dataclass field that says where something lies, not what it is."""
+KEYED_IF_SET: dict[str, bool] = {"keyed_if_set": True}
+"""Metadata of a field that came later: it is in a key only where it isn't its default, so that what was made before is found."""
 _PACKAGES = ("raysafe", "torch", "transformers", "deepspeed", "ray", "peft")
 
 
 def plain(value: Any, for_key: bool = False) -> Any:
     """Dataclasses (with the `name` of named ones), paths and tuples as JSON values.
 
-    `for_key` leaves out fields with the metadata `OFF_KEY`: where something lies is no part of what it is.
+    `for_key` leaves out fields with the metadata `OFF_KEY`: where something lies is no part of what it is; and those with
+    `KEYED_IF_SET` that are as they are by themselves.
     """
     if is_dataclass(value) and not isinstance(value, type):
         name = getattr(type(value), "name", None)
         named = {"name": name} if isinstance(name, str) else {}
-        kept = [item for item in fields(value) if not (for_key and item.metadata.get("off_key"))]
+        kept = [item for item in fields(value) if not (for_key and _is_off_key(item, getattr(value, item.name)))]
         return named | {item.name: plain(getattr(value, item.name), for_key) for item in kept}
     if isinstance(value, Mapping):
         return {str(key): plain(item, for_key) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item, for_key) for item in value]
     return str(value) if isinstance(value, Path) else value
+
+
+def _is_off_key(item: Field[Any], value: Any) -> bool:
+    default = item.default if item.default_factory is MISSING else item.default_factory()
+    return bool(item.metadata.get("off_key") or (item.metadata.get("keyed_if_set") and value == default))
 
 
 def fingerprint(value: Any) -> str:

@@ -159,7 +159,7 @@ def rank_stage(start: Start) -> RankStage:
         finetune=ranked_data(trial, inputs),
         safe=inputs.safe,
         max_length=trial.data.max_length,
-        seed=trial.seed,
+        seed=trial.ranks_by,
     )
 
 
@@ -169,7 +169,8 @@ def ranked_data(trial: TrialConfig, inputs: TrialInputs) -> DataRef:
         return inputs.finetune
     assert inputs.align is not None  # checked with the configuration
     d = inputs.finetune
-    return PlantedRef(d.fingerprint, d.path, d.harmful_path, d.rows, align=inputs.align, count=trial.data.plant, seed=trial.seed)
+    count, seed = trial.data.plant, trial.ranks_by
+    return PlantedRef(d.fingerprint, d.path, d.harmful_path, d.rows, align=inputs.align, count=count, seed=seed)
 
 
 def alignment_of(start: Start, prefixed: bool) -> Alignment:
@@ -261,7 +262,7 @@ def admixture(start: Start) -> Admixture | None:
     if not count:
         return None
     assert safe is not None  # checked with the configuration
-    return Admixture(safe, drawn(len(safe.examples()), count, start.trial.seed))
+    return Admixture(safe, drawn(len(safe.examples()), count, start.trial.ranks_by))
 
 
 def train_stage(

@@ -65,13 +65,14 @@ def program() -> str:
 def single(arguments: Namespace) -> SweepConfig:
     """The file's configuration as one trial: its `sweep` section is left aside, the first of its seeds taken."""
     from raysafe.config.reading import parse_overrides, read_yaml
+    from raysafe.config.seeds import first_of
     from raysafe.config.sweeps import make_sweep
 
     raw = read_yaml(Path(arguments.file))
     parse_overrides(raw, arguments.overrides)
     raw.pop("sweep", None)
-    if isinstance(seeds := raw.get("seeds"), list):
-        raw["seeds"] = seeds[:1]
+    if "seeds" in raw:
+        raw["seeds"] = first_of(raw["seeds"])
     return make_sweep(raw, arguments.file)
 
 

@@ -30,7 +30,7 @@ def plain_rows(path: Path) -> list[dict[str, Any]]:
 def plain_row(row: TrialRow) -> dict[str, Any]:
     """A row of a summary: what it is, what the sweep set in it, and its figures by name."""
     own = {"trial": row.trial, "status": row.status, "seed": row.seed, "swept": dict(row.swept), "figures": dict(row.figures)}
-    return own | {"error": row.error}
+    return own | row.axes | {"error": row.error}
 
 
 def plain_rates(rates: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from raysafe.artifacts import plain
 from raysafe.config.sections import SANDBOX
+from raysafe.config.seeds import Replicate
 from raysafe.config.sweeps import read_trial
 from raysafe.config.trials import TrialConfig
 
@@ -28,7 +29,8 @@ def departures(trial: TrialConfig) -> dict[str, Any]:
     raw["model"]["path"] = path
     for name in ("selector", "objective"):
         raw[name]["name"] = parts[name].name
-    default = read_trial(raw, trial.seed, [])
+    world = None if trial.ranking_seed is None else trial.sandbox.seed  # an axis: told as what it is
+    default = read_trial(raw, Replicate(trial.seed, trial.ranking_seed, world), [])
     found = _differing(given, plain(default) if default else {})
     if default is not None and trial.percent == default.percent:
         found.pop("selection.percent", None)  # said, and all the same what it is if left out

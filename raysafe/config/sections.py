@@ -99,7 +99,7 @@ class SelectionSettings:
     model: RankingModel | None = None
     """The model that ranks, for selectors that use one; the trial's own where it is left out."""
     safeinstr: int = 0
-    """SafeInstr: so many rows of `data.safe`, drawn by the seed, are trained on beside the selected rows."""
+    """SafeInstr: so many rows of `data.safe`, drawn by the ranking's seed, are trained on beside the selected rows."""
 
     def __post_init__(self) -> None:
         require(self.percent is None or 0 < self.percent <= 100, "0 < percent <= 100", self.percent)

@@ -2,7 +2,6 @@
 
 import copy
 import itertools
-import json
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -24,6 +23,7 @@ from raysafe.config.sections import (
     TrackingSettings,
     TrainingSettings,
 )
+from raysafe.config.seeds import Replicate, replicates_of, twice, world_problems
 from raysafe.config.trials import SweepConfig, TrialConfig, TrialPlan
 from raysafe.config.written import located, unwritten
 from raysafe.errors import ConfigError
@@ -75,11 +75,7 @@ def make_sweep(raw: Mapping[str, Any], where: str = "configuration") -> SweepCon
         problems.append(f"`name`: got {name!r}, but it takes letters, digits, `.`, `_` and `-`, as it names a folder")
     if not isinstance(question, str):
         problems.append(f"`question`: got {question!r}, but it takes a text")
-    seeds = raw.get("seeds", [0])
-    if not isinstance(seeds, list) or not seeds or any(type(seed) is not int or seed < 0 for seed in seeds):
-        problems.append(f"`seeds`: got {seeds!r}, but it takes a list of whole numbers, as [0, 1, 2]")
-        seeds = [0]
-    problems += [f"`seeds`: {seed} stands twice, which gives equal trials" for seed in _twice(seeds)]
+    seeds = replicates_of(raw.get("seeds", [0]), problems)
     scheduler = build(SchedulerSettings, _named(raw.get("scheduler", {})), "scheduler", problems)
     resources = build(Resources, raw.get("resources", {}), "resources", problems)
     tracking = build(TrackingSettings, raw.get("tracking", {}), "tracking", problems)
@@ -105,12 +101,12 @@ def _named(raw: Any) -> Any:
 
 
 def _trials(
-    shared: dict[str, Any], section: _SweepSection, seeds: list[int], resources: Resources, problems: list[str]
+    shared: dict[str, Any], section: _SweepSection, seeds: list[Replicate], resources: Resources, problems: list[str]
 ) -> list[TrialPlan]:
     for key, values in section.grid.items():
         if not values:
             problems.append(f"`sweep.grid.{key}`: got [], but it takes at least one value")
-        problems += [f"`sweep.grid.{key}`: {value!r} stands twice, which gives equal trials" for value in _twice(values)]
+        problems += [f"`sweep.grid.{key}`: {value!r} stands twice, which gives equal trials" for value in twice(values)]
     points = [dict(zip(section.grid, values, strict=True)) for values in itertools.product(*section.grid.values())]
     if section.points and not section.grid:
         points = []
@@ -124,15 +120,12 @@ def _trials(
             set_key(raw, key, copy.deepcopy(value))
         config = make_trial(raw, seed, resources.workers, problems)
         if config:
+            sandbox = raw["sandbox"] if isinstance(raw.get("sandbox"), Mapping) else {}
+            problems += world_problems(seed, sandbox, config.reads_sandbox)
             swept = _flat(point)
-            plans.append(TrialPlan(_trial_name(len(plans), swept, seed), config, swept))
+            plan = TrialPlan("", config, swept)
+            plans.append(replace(plan, name=_trial_name(len(plans), plan)))
     return plans
-
-
-def _twice(values: list[Any]) -> list[Any]:
-    """Values that stand in a list more than once, each named once. 1 and 1.0 are equal, 1 and true are not."""
-    texts = [json.dumps(1.0 * value if type(value) is int else value, sort_keys=True, default=str) for value in values]
-    return [value for place, value in enumerate(values) if texts[:place].count(texts[place]) == 1]
 
 
 def _flat(point: Mapping[str, Any]) -> dict[str, Any]:
@@ -147,13 +140,14 @@ def _flat(point: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _trial_name(index: int, swept: Mapping[str, Any], seed: int) -> str:
-    parts = [str(value) if key.endswith(".name") else f"{key.rsplit('.', 1)[-1]}{value}" for key, value in swept.items()]
-    slug = re.sub(r"[^\w.]+", "_", "-".join([*parts, f"seed{seed}"]))
+def _trial_name(index: int, plan: TrialPlan) -> str:
+    parts = [str(value) if key.endswith(".name") else f"{key.rsplit('.', 1)[-1]}{value}" for key, value in plan.swept.items()]
+    seeds = [f"{axis.removeprefix('seed_')}{seed}" for axis, seed in plan.axes.items()]
+    slug = re.sub(r"[^\w.]+", "_", "-".join([*parts, *seeds, f"seed{plan.config.seed}"]))
     return f"{index:03d}-{slug}"[:80]
 
 
-def make_trial(raw: Mapping[str, Any], seed: int, workers: int, problems: list[str]) -> TrialConfig | None:
+def make_trial(raw: Mapping[str, Any], seed: Replicate, workers: int, problems: list[str]) -> TrialConfig | None:
     """One trial from plain values; problems are added to the list."""
     before = len(problems)
     trial = read_trial(raw, seed, problems)
@@ -162,7 +156,7 @@ def make_trial(raw: Mapping[str, Any], seed: int, workers: int, problems: list[s
     return trial if len(problems) == before else None
 
 
-def read_trial(raw: Mapping[str, Any], seed: int, problems: list[str]) -> TrialConfig | None:
+def read_trial(raw: Mapping[str, Any], seed: Replicate, problems: list[str]) -> TrialConfig | None:
     """One trial from plain values, whose sections are sound, whether or not they work together."""
     before = len(problems)
     raw = {key: _named(value) if key in _NAMED_SECTIONS else value for key, value in raw.items()}
@@ -175,11 +169,12 @@ def read_trial(raw: Mapping[str, Any], seed: int, problems: list[str]) -> TrialC
     names = {key: raw.get(key, {}).get("name", default) for key, (_, default) in _NAMED_SECTIONS.items()}
     names = {key: name if isinstance(name, str) else repr(name) for key, name in names.items()}
     raw = merged(_defaults(raw, names), raw)
-    raw["sandbox"] = {"seed": seed, **raw.get("sandbox", {})}  # each seed its own world, unless the file names one
+    world = seed.default_world if seed.world is None else seed.world
+    raw["sandbox"] = {"seed": world, **raw.get("sandbox", {})}  # each seed its own world, unless the file names one
     parts: dict[str, Any] = {key: build(kind, raw.get(key, {}), key, problems) for key, kind in _PLAIN_SECTIONS.items()}
     for key, (table, _) in _NAMED_SECTIONS.items():
         parts[key] = _member(key, table, names[key], raw.get(key, {}), problems)
-    return TrialConfig(seed=seed, **parts) if len(problems) == before else None
+    return TrialConfig(seed=seed.training, ranking_seed=seed.ranking, **parts) if len(problems) == before else None
 
 
 def _member(key: str, table: Mapping[str, Any], name: Any, raw: Mapping[str, Any], problems: list[str]) -> Any:

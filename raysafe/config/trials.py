@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from raysafe.artifacts import KEYED_IF_SET
 from raysafe.config.sections import (
     SANDBOX,
     DataSettings,
@@ -35,6 +36,14 @@ class TrialConfig:
     """How W-DOOR's proxy pi_dpo is trained: objective dpo, retain term on `data.safe`."""
     evaluation: EvaluationSettings
     seed: int
+    """Of the training: order of rows, start of adapters, dropout, prefixes."""
+    ranking_seed: int | None = field(default=None, metadata=KEYED_IF_SET)
+    """Of ranking and selection, where it has a seed of its own (`seeds.ranking`)."""
+
+    @property
+    def ranks_by(self) -> int:
+        """The seed of what is ranked and selected: the selector's, the planted rows', SafeInstr's."""
+        return self.seed if self.ranking_seed is None else self.ranking_seed
 
     @property
     def percent(self) -> float:
@@ -51,10 +60,18 @@ class TrialConfig:
     @property
     def sandboxed(self) -> bool:
         """Whether it reads no data but the sandbox's."""
+        return {*self._data, self.selection.file} <= {SANDBOX, None}
+
+    @property
+    def reads_sandbox(self) -> bool:
+        """Whether its model or some of its data is the sandbox's, so that the world makes a difference."""
+        return SANDBOX in (self.model.path, *self._data)
+
+    @property
+    def _data(self) -> tuple[str | None, ...]:
         data, evaluation = self.data, self.evaluation
-        named = (data.finetune, data.safe, data.align, data.align_harmful, self.selection.file)
         prompts = (evaluation.harmful, evaluation.borderline, evaluation.utility, evaluation.new_tasks)
-        return {*named, *prompts} <= {SANDBOX, None}
+        return data.finetune, data.safe, data.align, data.align_harmful, *prompts
 
 
 @dataclass(frozen=True)
@@ -64,6 +81,15 @@ class TrialPlan:
     name: str
     config: TrialConfig
     swept: Mapping[str, Any]
+
+    @property
+    def axes(self) -> dict[str, int]:
+        """Seeds beside that of the training, where a sweep has them as axes of their own: `seed_world` (of a trial that reads the
+        sandbox, and unless the sweep sets it as a setting), `seed_ranking`."""
+        if self.config.ranking_seed is None:
+            return {}
+        world = self.config.reads_sandbox and "sandbox.seed" not in self.swept
+        return ({"seed_world": self.config.sandbox.seed} if world else {}) | {"seed_ranking": self.config.ranking_seed}
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from raysafe.config.sections import SANDBOX
+from raysafe.config.seeds import of_a_trial
 from raysafe.config.trials import TrialConfig
 
 FACTS = ("fingerprint", "versions", "datasets")
@@ -40,13 +41,13 @@ class Written:
 def unwritten(raw: Mapping[str, Any], sections: Iterable[str]) -> tuple[dict[str, Any], Written]:
     """The configuration in plain values, and what a written file says beside it. `sections`: the keys of a whole trial.
 
-    Of a trial's file the `seed` becomes the only one of `seeds`.
+    Of a trial's file `seed`, and `ranking_seed` where it has one, become the only ones of `seeds`.
     """
     facts = {key: raw[key] for key in (*FACTS, *MORE_FACTS) if key in raw} if all(key in raw for key in FACTS) else {}
     own = {key: value for key, value in raw.items() if key not in facts}
     if "seed" in own and "seeds" not in own and all(key in own for key in sections):
-        seed = own.pop("seed")
-        own = {"name": NAME_OF_A_TRIAL, **own, "seeds": [seed]}
+        seeds = of_a_trial(own.pop("seed"), own.pop("ranking_seed", None))
+        own = {"name": NAME_OF_A_TRIAL, **own, "seeds": seeds}
     return own, Written(facts)
 
 

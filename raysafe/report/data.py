@@ -5,7 +5,7 @@ What is missing or broken is left out and named in `problems`: a report of half 
 
 import fcntl
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from raysafe.report.means import aggregate
 from raysafe.report.naming import short_names
-from raysafe.report.summary import TrialRow, swept_keys
+from raysafe.report.summary import AXES, TrialRow, swept_keys
 from raysafe.report.sweep_file import SWEEP, planned_trials, question_in, sweep_head
 from raysafe.report.table import ended_rows, in_order, rows_of_base
 from raysafe.tracking.backlog import BACKLOG
@@ -103,10 +103,14 @@ class ReportData:
         return short_names(swept_keys(self.rows))
 
     @cached_property
-    def seeds(self) -> list[int]:
-        """Of the trials that have ended, or of all that were planned."""
-        found = {row.seed for row in self.rows} or {config.get("seed") for config in self.planned.values()}
-        return sorted(seed for seed in found if seed is not None)
+    def seeds(self) -> str:
+        """Of the trials that have ended, or of all that were planned: `0, 1`, or by axis `world 0, 1; ranking 0; training 2`."""
+        if any(row.axes for row in self.rows):
+            by_axis = {name: {row.axes.get(name) for row in self.rows} for name in AXES}
+            by_axis["training"] = {row.seed for row in self.rows}
+            texts = {name.removeprefix("seed_"): _numbers(found) for name, found in by_axis.items()}
+            return "; ".join(f"{name} {text}" for name, text in texts.items() if text)
+        return _numbers({row.seed for row in self.rows} or {config.get("seed") for config in self.planned.values()})
 
     @property
     def state(self) -> str:
@@ -256,6 +260,10 @@ def _rank_names(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
         parts = [f"{name.rpartition('.')[2]}={one[name]}" for name in shown if one.get(name) is not None]
         texts[key] = " ".join([str(one.get("selector.name") or key[:8]), *parts])
     return texts
+
+
+def _numbers(found: Iterable[int | None]) -> str:
+    return ", ".join(map(str, sorted(number for number in found if number is not None)))
 
 
 def mean_of(rows: Sequence[TrialRow], name: str) -> float | None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 NONE = "–"
@@ -10,8 +11,9 @@ SYMBOLS = {"selector.gamma": "γ", "selection.percent": "p"}
 """Settings that have a letter in the papers."""
 PROPER = {"seal": "SEAL", "dsir": "DSIR", "sft": "SFT", "ga": "GA", "npo": "NPO", "dpo": "DPO", "door": "DOOR", "wdoor": "W-DOOR"}
 """Methods that have a name of their own in the papers."""
-_TAKEN = ("seed", "seeds", "status")
+_TAKEN = ("seed", "seeds", "seed_world", "seed_ranking", "status")
 """Columns beside those of settings."""
+NO_AXES: Mapping[str, int] = MappingProxyType({})
 _MOST = 100
 """Characters of a title's settings."""
 
@@ -35,7 +37,13 @@ def proper_name(method: str) -> str:
     return PROPER.get(method, f"`{method}`")
 
 
-def trial_title(swept: Mapping[str, Any], seed: int | None = None) -> str:
+def seeds_text(seed: int | None, axes: Mapping[str, int] = NO_AXES) -> str:
+    """`seed 1`, or with seeds of their own `world 0 ranking 1 seed 1`. `axes`: `seed_world`, `seed_ranking`."""
+    parts = [f"{name.removeprefix('seed_')} {value}" for name, value in axes.items()]
+    return " ".join(parts + ([] if seed is None else [f"seed {seed}"]))
+
+
+def trial_title(swept: Mapping[str, Any], seed: int | None = None, axes: Mapping[str, int] = NO_AXES) -> str:
     """What the sweep set in a trial, for people: `γ=0.1 p=70 wdoor seed 1`. Settings of more than 100 characters are cut off."""
     short = short_names(list(swept))
     parts = [
@@ -44,4 +52,4 @@ def trial_title(swept: Mapping[str, Any], seed: int | None = None) -> str:
     ]
     settings = " ".join(parts)
     settings = settings if len(settings) <= _MOST else settings[: _MOST - 1] + "…"
-    return " ".join(filter(None, [settings, "" if seed is None else f"seed {seed}"]))
+    return " ".join(filter(None, [settings, seeds_text(seed, axes)]))

@@ -129,7 +129,7 @@ def _asked(data: ReportData) -> list[tuple[str, str]]:
     return [
         *swept,
         ("Trials", counted),
-        ("Seeds", ", ".join(map(str, data.seeds))),
+        ("Seeds", data.seeds),
         ("Prompts a trial", _prompts(data)),
         ("Model", str(config.get("model", {}).get("path") or "")),
         ("Data", texts),

@@ -189,7 +189,9 @@ def _deciding(config: Mapping[str, Any]) -> dict[str, Any]:
     """What decides the ranking: the settings of a ranking that was made, or the file that stood in for it."""
     if file := config.get("selection", {}).get("file"):
         return {"selection.file": file}
-    return {name: value for name, value in dotted(config).items() if _DECIDES.match(name)}
+    ranking = config.get("ranking_seed")
+    seed = {} if ranking is None else {"seed": ranking}
+    return {name: value for name, value in dotted({**config, **seed}).items() if _DECIDES.match(name)}
 
 
 def _percent(config: Mapping[str, Any]) -> float:

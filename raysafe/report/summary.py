@@ -15,6 +15,8 @@ from raysafe.report.figures import FIGURES, Figure, listed, of_other_judges
 
 SUMMARY = "summary.csv"
 _FIRST = ("trial", "status", "seed")
+AXES = ("seed_world", "seed_ranking")
+"""Columns behind them where a sweep has these seeds as axes of their own; `seed` is that of the training then."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,20 @@ class TrialRow:
     error: str = ""
     seeds: int = 1
     """Trials that this row is the mean of; not in the file."""
+    seed_world: int | None = None
+    seed_ranking: int | None = None
+
+    @property
+    def axes(self) -> dict[str, int]:
+        """Its seeds beside that of the training, by column, where they are axes of their own."""
+        known = {name: getattr(self, name) for name in AXES}
+        return {name: seed for name, seed in known.items() if seed is not None}
+
+    @property
+    def replicate(self) -> tuple[int | None, ...]:
+        """What tells trials of the same settings apart: the seeds of world, ranking and training. Where one seed is all of them,
+        the first two are None. Trials are pairs where settings differ and these are equal."""
+        return self.seed_world, self.seed_ranking, self.seed
 
 
 def swept_keys(rows: Iterable[TrialRow]) -> list[str]:
@@ -60,10 +76,12 @@ def write_summary(path: Path, rows: Sequence[TrialRow]) -> None:
     swept, columns = swept_keys(rows), columns_of(rows)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*_FIRST, *swept, *columns])
+    axes = [name for name in AXES if any(name in row.axes for row in rows)]
+    writer.writerow([*_FIRST, *axes, *swept, *columns])
     for row in rows:
         known = {**row.figures, "error": " ".join(row.error.split())}
-        values = [row.trial, row.status, row.seed, *map(row.swept.get, swept), *map(known.get, columns)]
+        seeds = [row.seed, *map(row.axes.get, axes)]
+        values = [row.trial, row.status, *seeds, *map(row.swept.get, swept), *map(known.get, columns)]
         writer.writerow([cell(value) for value in values])
     write_text(path, text.getvalue())
 
@@ -102,14 +120,15 @@ def _row(cells: Mapping[str, str], path: Path) -> TrialRow:
     texts = {figure.name for figure in FIGURES if figure.unit == "text"}
     swept, figures = {}, {}
     for name, cell in cells.items():
-        if not cell or name in (*_FIRST, "error"):
+        if not cell or name in (*_FIRST, *AXES, "error"):
             continue
         if "." in name:
             swept[name] = _value(cell)
         else:
             figures[name] = cell if name in texts else _number(cell, cells["trial"], path)
-    seed = int(_number(cells["seed"], cells["trial"], path)) if cells["seed"] else None
-    return TrialRow(cells["trial"], cells["status"], seed, swept, figures, cells.get("error", ""))
+    known = [name for name in ("seed", *AXES) if cells.get(name)]
+    seeds: dict[str, Any] = {"seed": None} | {name: int(_number(cells[name], cells["trial"], path)) for name in known}
+    return TrialRow(cells["trial"], cells["status"], swept=swept, figures=figures, error=cells.get("error", ""), **seeds)
 
 
 def _number(cell: str, trial: str, path: Path) -> float:

@@ -16,7 +16,7 @@ from raysafe.report.answer import Answer, answer_of
 from raysafe.report.figures import STAYS, listed
 from raysafe.report.means import HOW, aggregate
 from raysafe.report.naming import NONE, setting_text, short_names
-from raysafe.report.summary import SUMMARY, TrialRow, read_summary, swept_keys
+from raysafe.report.summary import AXES, SUMMARY, TrialRow, read_summary, swept_keys
 from raysafe.report.sweep_file import SWEEP, question_in, sweep_head
 
 MOST_SETTINGS = 4
@@ -118,9 +118,13 @@ def fitting(grid: Grid, width: int | None) -> tuple[Grid, list[str]]:
 
 
 def in_order(rows: Sequence[TrialRow]) -> list[TrialRow]:
-    """By swept settings, numbers by size, then by seed."""
+    """By swept settings, numbers by size, then by seeds."""
     keys = swept_keys(rows)
-    return sorted(rows, key=lambda row: ([_rank(row.swept.get(key)) for key in keys], row.seed or 0, row.trial))
+
+    def place(row: TrialRow) -> tuple[Any, ...]:
+        return [_rank(row.swept.get(key)) for key in keys], [seed or 0 for seed in row.replicate], row.trial
+
+    return sorted(rows, key=place)
 
 
 def print_report(folder: Path, console: Console) -> None:
@@ -201,8 +205,9 @@ def notes_of(rows: Sequence[TrialRow], several: bool) -> list[str]:
 def _seed_column(rows: Sequence[TrialRow]) -> dict[str, list[str]]:
     if any(row.seeds > 1 for row in rows):
         return {"seeds": [str(row.seeds) for row in rows]}
-    several = len({row.seed for row in rows}) > 1
-    return {"seed": [str(row.seed) for row in rows]} if several else {}
+    seeds = [{**row.axes, "seed": row.seed} for row in rows]
+    shown = [name for name in (*AXES, "seed") if len({one.get(name) for one in seeds}) > 1]
+    return {name.replace("_", " "): [NONE if (seed := one.get(name)) is None else str(seed) for one in seeds] for name in shown}
 
 
 def _best_rows(rows: Sequence[TrialRow], name: str) -> list[int]:

@@ -19,12 +19,13 @@ def best_of(rows: Sequence[TrialRow], rule: TrackingSettings) -> TrialRow | None
 
 
 def swept_counts(trials: Sequence[TrialPlan]) -> dict[str, int]:
-    """Short names of the swept settings and of the seed, each with how many values it has."""
+    """Short names of the swept settings and of the seeds, each with how many values it has."""
     keys = list(dict.fromkeys(key for plan in trials for key in plan.swept))
     own = [settings_of(plan) for plan in trials]
     values = {key: {repr(settings[key]) for settings in own if key in settings} for key in keys}
-    seeds = {plan.config.seed for plan in trials}
-    return {name: len(values[key]) for key, name in short_names(keys).items()} | {"seed": len(seeds)}
+    seeds = [{"seed": plan.config.seed, **plan.axes} for plan in trials]
+    counts = {name: len({one.get(name) for one in seeds}) for name in dict.fromkeys(name for one in seeds for name in one)}
+    return {name: len(values[key]) for key, name in short_names(keys).items()} | counts
 
 
 def headline_metrics(trials: Sequence[TrialPlan], rows: Sequence[TrialRow] = ()) -> list[str]:

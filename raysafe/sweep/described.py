@@ -8,7 +8,7 @@ from raysafe.artifacts import Artifact, plain
 from raysafe.config.defaults import departures, dotted
 from raysafe.config.trials import TrialPlan
 from raysafe.report.figures import FIGURES
-from raysafe.report.naming import SYMBOLS, proper_name, setting_text, short_names, trial_title
+from raysafe.report.naming import SYMBOLS, proper_name, seeds_text, setting_text, short_names, trial_title
 from raysafe.report.summary import TrialRow
 from raysafe.sweep.trial_record import TrialRecord
 from raysafe.tracking.base import DatasetSpec, link_to
@@ -23,7 +23,7 @@ def trial_params(plan: TrialPlan, swept: Sequence[str] = ()) -> dict[str, Any]:
     swept: all settings that the sweep sets in some trial; one that it has not set in this one has its own value here.
     """
     short, own = short_names(list(swept or plan.swept)), settings_of(plan)
-    plainly = {name: own[key] for key, name in short.items() if key in own} | {"seed": plan.config.seed}
+    plainly = {name: own[key] for key, name in short.items() if key in own} | {"seed": plan.config.seed, **plan.axes}
     return plainly | {**departures(plan.config), **plan.swept}
 
 
@@ -34,7 +34,7 @@ def settings_of(plan: TrialPlan) -> dict[str, Any]:
 
 def title_of(plan: TrialPlan) -> str:
     """A trial's run, as people read it."""
-    return trial_title(plan.swept, plan.config.seed)
+    return trial_title(plan.swept, plan.config.seed, plan.axes)
 
 
 def what_it_is(plan: TrialPlan, rows: int | None) -> str:
@@ -57,7 +57,7 @@ def what_it_is(plan: TrialPlan, rows: int | None) -> str:
         f"{_with(selector, by_section['selector'])} {kept}",
         f"then {_with(objective, by_section['objective'])} trains on them",
     ]
-    return f"{', '.join([*words, *by_section[''], f'seed {config.seed}'])}."
+    return f"{', '.join([*words, *by_section[''], seeds_text(config.seed, plan.axes)])}."
 
 
 def _with(name: str, settings: Sequence[str]) -> str:
@@ -86,7 +86,7 @@ def how_the_sweep_ended(rows: Sequence[TrialRow], trials: int) -> str:
         known = [row for row in rows if figure.main and row.status == "FINISHED" and figure.name in row.figures]
         if known:
             best = max(known, key=lambda row: row.figures[figure.name])
-            title = link_to(f"trial:{best.trial}", trial_title(best.swept, best.seed))
+            title = link_to(f"trial:{best.trial}", trial_title(best.swept, best.seed, best.axes))
             like = sum(row.figures[figure.name] == best.figures[figure.name] for row in known) - 1
             more = f" and {_counted(like, 'other')}" if like else ""
             said += f" The highest {figure.title}, {figure.cell(best.figures)}, {'have' if like else 'has'} {title}{more}."

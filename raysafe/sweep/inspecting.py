@@ -45,6 +45,8 @@ class TrialSeen:
     swept: Mapping[str, Any]
     seed: int | None
     selection: Selection
+    ranks_by: int | None = None
+    """The seed of its ranking, which is a training's own or that of an axis."""
 
     @property
     def kept_N(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
@@ -80,8 +82,10 @@ def selections_of(folder: Path) -> list[TrialSeen]:
     found = []
     for path in sorted(folder.glob(f"trials/*/{SELECTION_FILE}")):
         name, row = path.parent.name, rows.get(path.parent.name)
-        seed = row.seed if row else read_written(path.parent / CONFIG).get("seed")
-        found.append(TrialSeen(name, row.swept if row else {}, seed, Selection.load(path)))
+        config = {} if row else read_written(path.parent / CONFIG)
+        seed = row.seed if row else config.get("seed")
+        by = (seed if row.seed_ranking is None else row.seed_ranking) if row else seed_of_ranking(config)
+        found.append(TrialSeen(name, row.swept if row else {}, seed, Selection.load(path), by))
     return found
 
 
@@ -121,7 +125,13 @@ def planted_of(config: Mapping[str, Any], data: Mapping[str, Any], first: int) -
     count = (config.get("data") or {}).get("plant") or 0
     if not count or not data.get("align"):
         return []
-    return planted_rows(load_triples(next(iter(data["align"]))), count, config.get("seed", 0), first)
+    return planted_rows(load_triples(next(iter(data["align"]))), count, seed_of_ranking(config), first)
+
+
+def seed_of_ranking(config: Mapping[str, Any]) -> int:
+    """What a written trial ranked and selected by: a seed of its own, where it has one."""
+    ranking = config.get("ranking_seed")
+    return int(config.get("seed", 0) if ranking is None else ranking)
 
 
 def seen(trial: TrialSeen, rows: Iterable[int], texts: Texts) -> list[RowSeen]:
@@ -232,8 +242,10 @@ def kept_by_one(one: TrialSeen, other: TrialSeen, count: int, texts: Texts) -> l
 
 
 def by_setting(trials: Sequence[TrialSeen]) -> list[list[TrialSeen]]:
-    """Trials that differ in nothing but the seed, where there are several and they ranked the same rows."""
-    groups: dict[str, list[TrialSeen]] = {}
+    """Trials that differ in nothing but the seed that ranked and selected, one a seed, where there are several and they ranked
+    the same rows."""
+    groups: dict[str, dict[int | None, TrialSeen]] = {}
     for trial in trials:
-        groups.setdefault(repr(sorted(trial.swept.items(), key=str)), []).append(trial)
-    return [group for group in groups.values() if len({trial.seed for trial in group}) > 1 and len(comparable(group)) == 1]
+        groups.setdefault(repr(sorted(trial.swept.items(), key=str)), {}).setdefault(trial.ranks_by, trial)
+    found = [list(group.values()) for group in groups.values()]
+    return [group for group in found if len(group) > 1 and len(comparable(group)) == 1]

@@ -72,7 +72,7 @@ def dry_run(sweep: SweepConfig, storage: Path, console: Console) -> dict[str, An
     cost, seconds = _cost_line(sweep, work, own), _measured(sweep, work)[0]
     for line in (_resources_line(sweep), cost):
         console.print(line, highlight=False, soft_wrap=True)
-    trials = [{"trial": plan.name, "swept": plan.swept, "seed": plan.config.seed} for plan in sweep.trials]
+    trials = [{"trial": plan.name, "swept": plan.swept, "seed": plan.config.seed, **plan.axes} for plan in sweep.trials]
     what = {"sweep": sweep.name, "question": sweep.question, "trials": trials, "stages": [asdict(line) for line in lines]}
     return what | {"resources": sweep.resources, "cost": cost, "group_seconds": seconds or None}
 
@@ -170,10 +170,12 @@ def model_parameters(model: ModelRef | None) -> int:
 def _trials_table(sweep: SweepConfig) -> Table:
     table = Table(title=f"{sweep.name}: {len(sweep.trials)} trials", caption=sweep.question or None)
     keys = list(dict.fromkeys(key for plan in sweep.trials for key in plan.swept))
-    for column in ("trial", *keys, "seed"):
+    axes = list(dict.fromkeys(name for plan in sweep.trials for name in plan.axes))
+    for column in ("trial", *keys, *(name.replace("_", " ") for name in axes), "seed"):
         table.add_column(column)
     for plan in sweep.trials:
-        table.add_row(plan.name, *(str(plan.swept.get(key, "")) for key in keys), str(plan.config.seed))
+        seeds = [*(plan.axes.get(name, "") for name in axes), plan.config.seed]
+        table.add_row(plan.name, *(str(plan.swept.get(key, "")) for key in keys), *map(str, seeds))
     return table
 
 

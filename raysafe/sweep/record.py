@@ -7,6 +7,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +124,7 @@ class SweepRecord:
             with extra("What judges said of the base model, prompt by prompt,"):
                 table_from(artifact).save(table_path(self.folder, name))
         figures = flat_rates(rates_of(artifact.result["metrics"]), with_n=True)
-        self.base[name] = TrialRow(name, "FINISHED", trial.plan.config.seed, figures=figures)
+        self.base[name] = replace(trial.row(), trial=name, status="FINISHED", swept={}, figures=figures, error="")
 
     def rows(self) -> list[TrialRow]:
         """Lines of the trials that have ended, in the sweep's order."""

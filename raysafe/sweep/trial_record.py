@@ -79,6 +79,7 @@ class TrialRecord:
             swept=dict(self.plan.swept),
             figures=self.figures(),
             error=self.error.partition("\n")[0],
+            **self.plan.axes,
         )
 
     def state(self) -> TrialState:

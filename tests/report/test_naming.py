@@ -17,6 +17,7 @@ def test_a_setting_is_not_called_like_the_trials_own_seed() -> None:
 def test_a_title_has_the_papers_letters_plain_names_and_short_settings() -> None:
     swept = {"selector.gamma": 0.1, "selection.percent": 70, "objective.name": "wdoor", "training.lr": 1e-05}
     assert trial_title(swept, 1) == "γ=0.1 p=70 wdoor lr=1e-05 seed 1"
+    assert trial_title({}, 2, {"seed_world": 0, "seed_ranking": 1}) == "world 0 ranking 1 seed 2"
     assert trial_title({}, 0) == "seed 0" and trial_title({"selector.name": "random"}) == "random"
 
 

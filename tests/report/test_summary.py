@@ -111,3 +111,12 @@ def test_what_further_judges_say_stands_at_the_end(path: Path) -> None:
     write_summary(path, [row, a_row()])
     assert path.read_text().splitlines()[0] == f"{COLUMNS},{INTERVALS},sandbox/safety_score,sandbox/safety_score_low"
     assert read_summary(path)[0] == without(row, "asr_prefill_5")
+
+
+def test_seeds_on_axes_have_columns_and_are_read_back(path: Path) -> None:
+    rows = [replace(a_row(seed=2), seed_world=0, seed_ranking=1), a_row(seed=3)]
+    write_summary(path, rows)
+    assert path.read_text().startswith("trial,status,seed,seed_world,seed_ranking,selector.gamma")
+    first, second = read_summary(path)
+    assert first.replicate == (0, 1, 2) and first.axes == {"seed_world": 0, "seed_ranking": 1}
+    assert second.replicate == (None, None, 3) and second.axes == {}

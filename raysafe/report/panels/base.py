@@ -105,7 +105,7 @@ def over_seeds(rows: Iterable[TrialRow], figure: str) -> Spread | None:
     by_seed: dict[Any, list[tuple[float, float, float]]] = {}
     for row in rows:
         if figure in row.figures:
-            by_seed.setdefault(row.seed, []).append(_ends(row, figure))
+            by_seed.setdefault(row.replicate, []).append(_ends(row, figure))
     if not by_seed:
         return None
     per_seed = [tuple(sum(side) / len(found) for side in zip(*found, strict=True)) for found in by_seed.values()]
@@ -190,7 +190,7 @@ def base_line(axes: Any, value: float | None) -> None:
 def tip(row: TrialRow, figures: Mapping[str, str]) -> str:
     """What a trial's point says: its settings, and some figures by name and title."""
     values = [f"{title} {row.figures[name]:.2f}" for name, title in figures.items() if name in row.figures]
-    return "\n".join([trial_title(row.swept, row.seed) or row.trial, *values])
+    return "\n".join([trial_title(row.swept, row.seed, row.axes) or row.trial, *values])
 
 
 def text_on(shade: float) -> str:
