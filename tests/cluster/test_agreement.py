@@ -72,11 +72,19 @@ def log(monkeypatch):
     return kept
 
 
+@pytest.fixture
+def no_pictures(monkeypatch):
+    """What a sweep draws at its end takes seconds, and is not looked at here."""
+    monkeypatch.setattr("raysafe.report.page.PANELS", ())
+    monkeypatch.setattr("raysafe.sweep.record.compared", lambda folder: ({}, None))
+
+
 ASHA = {"name": "asha", "metric": "train_loss", "mode": "min"}
 
 
+@pytest.mark.usefixtures("ray_here", "no_pictures")
 @pytest.mark.parametrize(("name", "seed"), [("first", 0), ("other", 1), ("third", 2), ("again", 0), ("twice", 1)])
-def test_an_asha_sweep_of_eight_trials_is_recorded_as_it_was(ray_here, random_model, storage, log, name, seed):
+def test_an_asha_sweep_of_eight_trials_is_recorded_as_it_was(random_model, storage, log, name, seed):
     """The last two take from the store what the first two made; which trials are stopped depends on who comes first."""
     sweep = make_sweep(
         small_trial(
