@@ -89,7 +89,8 @@ def test_an_asha_sweep_of_eight_trials_is_recorded_as_it_was(random_model, stora
     sweep = make_sweep(
         small_trial(
             random_model, name=name, objective="sft", selector={"name": "random"}, training={"epochs": 4}, scheduler=ASHA,
-            seeds=[seed], sandbox={"seed": 0}, resources={"groups": 1}, sweep={"grid": {"training.lr": LRS}},
+            seeds=[seed], sandbox={"seed": 0}, resources={"groups": 1, "concurrent_trials": 2},
+            sweep={"grid": {"training.lr": LRS}},
         )
     )  # fmt: skip
     result = run_sweep(sweep, RunOptions(storage=storage), LiveTable(Console(quiet=True)))
