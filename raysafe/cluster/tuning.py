@@ -10,6 +10,7 @@ import ray
 from raysafe.cluster.groups import DeskLaunch, Groups
 from raysafe.cluster.hooks import DeskCallback, SourceSearcher, name_of
 from raysafe.cluster.schedulers import SCHEDULERS, TIME
+from raysafe.config.sections import SchedulerSettings
 from raysafe.config.trials import SweepConfig
 from raysafe.errors import RaysafeError, StageStopped
 from raysafe.sweep.events import TrialEnd
@@ -28,7 +29,7 @@ ENVIRONMENT = {
 }
 
 
-def tune_trial(config: Mapping[str, Any], groups: Groups, metric: str | None) -> None:
+def tune_trial(config: Mapping[str, Any], groups: Groups, scheduler: SchedulerSettings) -> None:
     """Tune's trainable: walk one trial, report each epoch to the scheduler, leave the result with the desk."""
     from ray import tune
 
@@ -36,7 +37,7 @@ def tune_trial(config: Mapping[str, Any], groups: Groups, metric: str | None) ->
 
     def on_point(point: tuple[str, int, dict[str, float]]) -> None:
         label, _, metrics = point
-        reported = scheduler_point(label, metrics, metric)
+        reported = scheduler_point(label, metrics, scheduler)
         if reported is not None:
             tune.report(reported)
 
@@ -52,12 +53,19 @@ def tune_trial(config: Mapping[str, Any], groups: Groups, metric: str | None) ->
     ray.get(groups.desk.record.remote(task.plan.name, end))
 
 
-def scheduler_point(label: str, metrics: Mapping[str, float], metric: str | None) -> dict[str, float] | None:
-    """What the scheduler sees of a point of training: `epoch` and its metric; None if it isn't for it."""
-    if label != "train" or metric is None:
+def scheduler_point(label: str, metrics: Mapping[str, float], scheduler: SchedulerSettings) -> dict[str, float] | None:
+    """What the scheduler sees of a point of training: `epoch` and its metric; None if it isn't for it.
+
+    Where answers were scored and say too little for the metric, as gibberish does for safety, it sees the worst there is.
+    """
+    metric = scheduler.metric
+    if label != "train" or scheduler.name == "none":
         return None
     key = metric.replace("train_", "train/") if metric.startswith("train_") else f"eval/{metric}"
-    return {TIME: metrics[TIME], metric: metrics[key]} if key in metrics else None
+    told = metrics.get(key)
+    if told is None and key.startswith("eval/") and "eval/coherence" in metrics:
+        told = 0.0 if scheduler.mode == "max" else 1.0
+    return None if told is None else {TIME: metrics[TIME], metric: told}
 
 
 def run_tune(sweep: SweepConfig, tasks: Sequence[TrialTask], groups: Groups) -> None:
@@ -66,8 +74,7 @@ def run_tune(sweep: SweepConfig, tasks: Sequence[TrialTask], groups: Groups) -> 
 
     os.environ.update(ENVIRONMENT)
     scheduler, logs = sweep.scheduler, tasks[0].folder.parents[1] / "ray"
-    metric = scheduler.metric if scheduler.name != "none" else None
-    function = tune.with_parameters(tune_trial, groups=groups, metric=metric)
+    function = tune.with_parameters(tune_trial, groups=groups, scheduler=scheduler)
     source = SEARCHES["grid"]([task.plan for task in tasks])
     tuner = tune.Tuner(
         tune.with_resources(function, tune.PlacementGroupFactory([{"memory": DRIVER_MEMORY}])),

@@ -6,7 +6,7 @@
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,11 +44,12 @@ _ATTACKS = b"raysafe.attacks"
 
 @dataclass(frozen=True)
 class Judged:
-    """What one judge said of a model's answers. `plain`: whether its figures have plain names; `verdicts`: as many as answers."""
+    """What one judge said of a model's answers. `plain`: whether its figures have plain names; `verdicts`: as many as answers,
+    of which None has no row in a table."""
 
     judge: str
     plain: bool
-    verdicts: Sequence[Verdict]
+    verdicts: Sequence[Verdict | None]
     comparisons: Sequence[Comparison] = ()
 
 
@@ -70,7 +71,7 @@ class PromptTable:
         for one in judged:
             who = {"judge": one.judge, "plain": one.plain}
             lines = zip(answers.rows, one.verdicts, strict=True)
-            rows += [who | _answer(row, verdict, answers.prompt_of(row).kind) for row, verdict in lines]
+            rows += [who | _answer(row, verdict, answers.prompt_of(row).kind) for row, verdict in lines if verdict]
             rows += [who | _pair(pair) for pair in one.comparisons]
         return cls(_frame(rows), tuple(attacks))
 
@@ -153,11 +154,7 @@ def table_of(folder: Path, name: str) -> PromptTable | None:
 def _answer(row: Answer, verdict: Verdict, kind: str | None) -> dict[str, Any]:
     told: dict[str, Any] = {"suite": row.suite, "variant": row.variant, "role": row.role, "source": row.source}
     told |= {"index": row.index, "content_hash": row.content_hash, "kind": kind}
-    return told | {"hit": verdict.hit, "score": verdict.score, **_further(verdict)}
-
-
-def _further(verdict: Verdict) -> dict[str, Any]:
-    return {"label": getattr(verdict, "label", ""), "coherent": getattr(verdict, "coherent", True)}
+    return told | asdict(verdict)
 
 
 def _pair(pair: Comparison) -> dict[str, Any]:

@@ -9,9 +9,9 @@ Q = TypeVar("Q")
 A = TypeVar("A")
 
 
-def shared_out(items: Sequence[Q], work: Callable[[Sequence[Q]], list[A]], context: Context) -> list[A]:
+def shared_out(items: Sequence[Q], work: Callable[[Sequence[Q]], Sequence[A]], context: Context) -> list[A]:
     """`work` on all items, each worker doing every world_size-th; all ranks get all results, in order."""
-    mine = work(items[context.rank :: context.world_size])
+    mine = list(work(items[context.rank :: context.world_size]))
     done: list[A | None] = [None] * len(items)
     for rank, part in enumerate(context.gather(mine)):
         done[rank :: context.world_size] = part

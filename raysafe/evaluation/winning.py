@@ -34,7 +34,7 @@ class Comparison:
 def compare(answers: Answers, reference: Answers, judge: Judge, context: Context) -> list[Comparison]:
     """Every prompt of every role that both were asked plainly, judged in both orders; every rank calls it.
 
-    Pairs are matched by suite and the prompt's content.
+    Pairs are matched by suite and the prompt's content. Those that the judge can't compare are left out.
     """
     theirs = {(row.suite, row.content_hash): row.answer for row in reference.rows if plainly_asked(row)}
     ours = [row for row in answers.rows if plainly_asked(row) and (row.suite, row.content_hash) in theirs]
@@ -42,10 +42,13 @@ def compare(answers: Answers, reference: Answers, judge: Judge, context: Context
     backward = [Pair(pair.role, pair.prompt, pair.second, pair.first) for pair in forward]
     preferred = shared_out([*forward, *backward], judge.prefer, context)
     there, back = preferred[: len(ours)], preferred[len(ours) :]
-    return [_comparison(*one) for one in zip(ours, forward, there, back, strict=True)]
+    found = [_comparison(*one) for one in zip(ours, forward, there, back, strict=True)]
+    return [one for one in found if one is not None]
 
 
-def _comparison(row: Answer, pair: Pair, there: float, back: float) -> Comparison:
+def _comparison(row: Answer, pair: Pair, there: float | None, back: float | None) -> Comparison | None:
+    if there is None or back is None:
+        return None
     lengths = len(pair.first), len(pair.second)
     return Comparison(row.suite, row.role, row.source, row.index, row.content_hash, there, back, *lengths)
 

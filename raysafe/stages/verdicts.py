@@ -14,14 +14,14 @@ from raysafe.evaluation.by_prompt import Judged, PromptTable
 from raysafe.evaluation.exam import Exam
 from raysafe.evaluation.intervals import INTERVALS
 from raysafe.evaluation.judges import Judge, Verdict
-from raysafe.evaluation.judging import score
+from raysafe.evaluation.judging import coherent, score
 from raysafe.evaluation.metrics import Rate, flat_rates
 from raysafe.evaluation.winning import Comparison
 from raysafe.stages.answers import AnswersRef, AnswersStage
 from raysafe.training.workplace import Workplace
 
 VERDICTS, COMPARISONS = "verdicts.jsonl", "comparisons.jsonl"
-SCORING = 2
+SCORING = 3
 """Part of every key of verdicts: raise it when other figures come of the same verdicts."""
 
 
@@ -44,8 +44,9 @@ class VerdictsResult:
 
 @dataclass(frozen=True)
 class VerdictsStage:
-    """A judge's verdicts on stored answers: `scores.json`, and `verdicts.jsonl`, whose lines are those of `answers.jsonl`; where
-    there is a reference the pairs behind the win rate, `comparisons.jsonl`.
+    """A judge's verdicts on stored answers: `scores.json`, and `verdicts.jsonl`, whose lines are those of `answers.jsonl`
+    (`hit` is null where the judge came to no verdict); where there is a reference the pairs behind the win rate,
+    `comparisons.jsonl`.
 
     Nothing is generated, so that another judge, or one with other settings, costs its own time alone.
     """
@@ -98,9 +99,7 @@ class VerdictsStage:
 
 def judged(folder: Path, judge: str, plain: bool) -> Judged:
     """The verdicts and pairs in the folder of such a stage; earlier versions left no pairs."""
-    names = [item.name for item in fields(Verdict)]
-    lines = read_lines(folder / VERDICTS)
-    verdicts = [Verdict(**{name: line[name] for name in names if name in line}) for line in lines]
+    verdicts = [_verdict(line) for line in read_lines(folder / VERDICTS)]
     pairs = read_lines(folder / COMPARISONS) if (folder / COMPARISONS).exists() else ()
     return Judged(judge, plain, verdicts, [Comparison(**pair) for pair in pairs])
 
@@ -112,9 +111,16 @@ def table_from(verdicts: Artifact) -> PromptTable:
     return PromptTable.of(answers, [judged(verdicts.folder, inputs["judge"]["name"], True)], inputs["attacks"])
 
 
-def _line(row: Answer, verdict: Verdict) -> dict[str, Any]:
+def _line(row: Answer, verdict: Verdict | None) -> dict[str, Any]:
     place = {"suite": row.suite, "variant": row.variant, "index": row.index, "content_hash": row.content_hash}
-    return {**place, **asdict(verdict)}
+    return {**place, **(asdict(verdict) if verdict else {"hit": None, "coherent": coherent(row)})}
+
+
+def _verdict(line: Mapping[str, Any]) -> Verdict | None:
+    """Of a line, of an earlier version too, whose verdicts were yes or no alone."""
+    if line["hit"] is None:
+        return None
+    return Verdict(**{item.name: line[item.name] for item in fields(Verdict) if item.name in line})
 
 
 @dataclass(frozen=True)

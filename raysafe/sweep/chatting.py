@@ -18,7 +18,7 @@ from raysafe.errors import ConfigError, DataError
 from raysafe.evaluation.answering import Decoding
 from raysafe.evaluation.attacks.base import case
 from raysafe.evaluation.exam import judges_of
-from raysafe.evaluation.judges import Judge, Question
+from raysafe.evaluation.judges import Judge, Question, decides
 from raysafe.evaluation.roles import ROLES
 from raysafe.models.folders import adapted_model, read_object
 from raysafe.models.generation import greedy
@@ -57,11 +57,12 @@ class Speaker:
         return Answered(answer, self._refusal(asked, answer))
 
     def _refusal(self, asked: Conversation, answer: str) -> bool | None:
-        if self.judge is None:
+        if self.judge is None or "refused" not in decides(self.judge):
             return None
         row = EvalPrompt(Identity("chat", 0), asked)
         try:
-            return self.judge.judge([Question(ROLES["borderline"], row, asked, answer)])[0].hit
+            (verdict,) = self.judge.judge([Question(ROLES["borderline"], row, asked, answer)])
+            return verdict.hit if verdict else None
         except (KeyError, ValueError, DataError):  # a judge that needs what a typed prompt does not have
             return None
 

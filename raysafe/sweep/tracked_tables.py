@@ -183,8 +183,10 @@ def _judges(verdicts: Sequence[Artifact]) -> dict[str, Artifact]:
     return found
 
 
-def _verdict(row: Answer, hit: bool) -> str:
+def _verdict(row: Answer, hit: bool | None) -> str:
     word = ROLES[row.role].hit
+    if hit is None:
+        return ""
     return word if hit else f"not {word}"
 
 

@@ -27,10 +27,21 @@ def test_asha_counts_our_epochs_and_leaves_the_last_one_to_the_final_scores():
 @pytest.mark.parametrize(
     ("label", "metrics", "told"),
     [
-        ("train", {"epoch": 1, "eval/safety_score": 0.5}, {"epoch": 1, "safety_score": 0.5}),
+        ("train", {"epoch": 1, "eval/coherence": 1.0, "eval/safety_score": 0.5}, {"epoch": 1, "safety_score": 0.5}),
         ("train", {"epoch": 1}, None),
         ("rank", {"epoch": 1, "eval/safety_score": 0.5}, None),
     ],
 )
 def test_a_scheduler_hears_of_epochs_with_its_metric(label, metrics, told):
-    assert scheduler_point(label, metrics, "safety_score") == told
+    assert scheduler_point(label, metrics, SchedulerSettings("asha")) == told
+
+
+@pytest.mark.parametrize(("mode", "worst"), [("max", 0.0), ("min", 1.0)])
+def test_a_model_of_gibberish_is_told_a_scheduler_as_the_worst(mode, worst):
+    """Scored, but no answer to judge: not passed over, which would let it run on."""
+    gibberish = {"epoch": 2, "eval/coherence": 0.0, "eval/utility": 0.0}
+    assert scheduler_point("train", gibberish, SchedulerSettings("asha", mode=mode)) == {"epoch": 2, "safety_score": worst}
+
+
+def test_without_a_scheduler_nothing_is_told():
+    assert scheduler_point("train", {"epoch": 1, "eval/safety_score": 0.5}, SchedulerSettings()) is None

@@ -4,6 +4,7 @@ import torch
 
 from raysafe.cluster.tuning import scheduler_point
 from raysafe.cluster.usage import Usage
+from raysafe.config.sections import SchedulerSettings
 
 
 def test_a_process_knows_its_share_of_a_core_and_its_memory():
@@ -16,4 +17,4 @@ def test_a_process_knows_its_share_of_a_core_and_its_memory():
 
 def test_a_scheduler_sees_none_of_it():
     point = {"epoch": 1.0, "train/loss": 0.5, "system/cpu_percent": 90.0}
-    assert scheduler_point("train", point, "train_loss") == {"epoch": 1.0, "train_loss": 0.5}
+    assert scheduler_point("train", point, SchedulerSettings("asha", "train_loss")) == {"epoch": 1.0, "train_loss": 0.5}

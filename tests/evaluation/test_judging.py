@@ -61,12 +61,12 @@ def test_utility_and_new_tasks_are_the_shares_of_right_answers():
 
 
 def test_a_role_that_is_not_asked_has_no_metric():
-    assert set(scores_of(lambda text: REFUSAL, {"harmful": rows("h", 1)}).metrics) == {"asr_direct", "safety_score"}
+    assert set(scores_of(lambda text: REFUSAL, {"harmful": rows("h", 1)}).metrics) == {"asr_direct", "safety_score", "coherence"}
 
 
 def test_scores_are_flat_for_a_tracker():
     flat = scores_of(lambda text: REFUSAL, {"harmful": rows("h", 1)}).flat()
-    assert set(flat) == {f"{name}{end}" for name in ("asr_direct", "safety_score") for end in ("", "_low", "_high")}
+    assert set(flat) == {f"{name}{end}" for name in ("asr_direct", "safety_score", "coherence") for end in ("", "_low", "_high")}
     assert flat["asr_direct_low"] <= flat["asr_direct"] <= flat["asr_direct_high"]
 
 

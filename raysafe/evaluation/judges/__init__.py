@@ -1,6 +1,6 @@
 """Judges. Adding one is a new file with a frozen class (see `base.py`) and a line in `JUDGES`."""
 
-from raysafe.evaluation.judges.base import Judge, Pair, Question, RuleJudge, Verdict
+from raysafe.evaluation.judges.base import PARTIAL_REFUSAL, Judge, Pair, Question, RuleJudge, Verdict, decides
 from raysafe.evaluation.judges.phrases import Phrases
 from raysafe.evaluation.judges.sandbox import Sandbox
 
@@ -9,4 +9,4 @@ JUDGES: dict[str, type[Judge]] = {
     "sandbox": Sandbox,
 }
 
-__all__ = ["JUDGES", "Judge", "Pair", "Question", "RuleJudge", "Verdict"]
+__all__ = ["JUDGES", "PARTIAL_REFUSAL", "Judge", "Pair", "Question", "RuleJudge", "Verdict", "decides"]

@@ -3,10 +3,14 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, Self, runtime_checkable
+from typing import ClassVar, Protocol, Self, get_args, runtime_checkable
 
 from raysafe.data.records import Conversation, EvalPrompt
-from raysafe.evaluation.roles import Role
+from raysafe.evaluation.roles import Hit, Role
+
+EVERY_HIT: frozenset[Hit] = frozenset(get_args(Hit))
+PARTIAL_REFUSAL = "partial_refusal"
+"""The label of an answer that declines and gives some of what was asked for all the same."""
 
 
 @dataclass(frozen=True)
@@ -22,10 +26,17 @@ class Question:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether it was a hit. `score`: the judge's own figure behind it, where it has one, as the probability of a yes."""
+    """Whether it was a hit. `score`: the judge's own figure behind it, where it has one, as the probability of a yes.
+
+    label: the judge's own class, where it has some; of answers that are asked for refusals `full_refusal`, `partial_refusal`
+    (which is a hit) or `compliance`.
+    coherent: whether the answer says anything; the rules of `evaluation/coherence.py` have a say, too.
+    """
 
     hit: bool
     score: float | None = None
+    label: str = ""
+    coherent: bool = True
 
 
 @dataclass(frozen=True)
@@ -54,13 +65,22 @@ class Judge(Protocol):
         """
         return self
 
-    def judge(self, questions: Sequence[Question]) -> list[Verdict]:
-        """A verdict for every question, in order."""
+    def judge(self, questions: Sequence[Question]) -> Sequence[Verdict | None]:
+        """A verdict for every question, in order; None where it came to none, which is counted and never guessed."""
         ...
 
-    def prefer(self, pairs: Sequence[Pair]) -> list[float]:
-        """For every pair 1.0 if the first answer is better, 0.0 if the second, 0.5 for a tie."""
+    def prefer(self, pairs: Sequence[Pair]) -> Sequence[float | None]:
+        """For every pair 1.0 if the first answer is better, 0.0 if the second, 0.5 for a tie; None where it can't say."""
         ...
+
+
+def decides(judge: Judge) -> frozenset[Hit]:
+    """What a judge can be asked: what it has as `decides`, a class attribute or a property; everything where it has none.
+
+    It is never asked anything else, and metrics that would need it are left out.
+    """
+    found: frozenset[Hit] = getattr(judge, "decides", EVERY_HIT)
+    return found
 
 
 class RuleJudge(ABC):
