@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,13 +16,15 @@ Report = Callable[[int, dict[str, float]], bool]
 
 @dataclass(frozen=True)
 class Context:
-    """rank 0 alone reports and writes files. `stop_asked` says at any time, on rank 0, whether the stage is to end."""
+    """rank 0 alone reports and writes files. `stop_asked` says at any time, on rank 0, whether the stage is to end. `kept`: the
+    store's folder for replies that were paid for, which every rank may use and every stage shares; None keeps none."""
 
     report_row: Report
     device: torch.device
     rank: int = 0
     world_size: int = 1
     stop_asked: Callable[[], bool] = lambda: False
+    kept: Path | None = None
 
     def check_stop(self) -> None:
         """Every rank calls it at every step. Raises StageStopped on all of them if rank 0 was asked to stop."""

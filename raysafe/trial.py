@@ -137,8 +137,12 @@ class Examined:
 
 
 def examine(model: ModelRef, exam: Exam, reference: AnswersRef, launch: Launch) -> Examined:
-    """Ask a model everything and have its answers judged; the figures of judges beside the first begin with `NAME/`."""
-    answers = AnswersRef.of(launch(AnswersStage(model, exam.suites, exam.decoding)).wait())
+    """Ask a model everything and have its answers judged."""
+    return judge_all(AnswersRef.of(launch(AnswersStage(model, exam.suites, exam.decoding)).wait()), exam, reference, launch)
+
+
+def judge_all(answers: AnswersRef, exam: Exam, reference: AnswersRef, launch: Launch) -> Examined:
+    """Have a model's answers judged; the figures of judges beside the first begin with `NAME/`."""
     stages = [VerdictsStage(answers, judge, exam.attacks, reference, beside=place > 0) for place, judge in enumerate(exam.judges)]
     jobs = [(stage, launch(stage)) for stage in stages]
     made = [(stage, job.wait()) for stage, job in jobs]

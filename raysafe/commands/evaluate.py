@@ -1,15 +1,24 @@
-"""`raysafe evaluate`: attack and score a checkpoint."""
+"""`raysafe evaluate`: attack and score a checkpoint, or a model that is served elsewhere."""
+
+from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from raysafe.commands.base import LOADING, Command, begin_live, config_arguments, name_of, options, single, teller
 from raysafe.commands.documents import plain_rates
 
+if TYPE_CHECKING:
+    from raysafe.config.trials import TrialConfig
+    from raysafe.evaluation.served import ServedModel
+
 
 def arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", help="a Hugging Face model or adapter folder, or `sandbox`")
+    what = "a Hugging Face model or adapter folder, `sandbox`, or openai:NAME@URL for a model behind an OpenAI-compatible server"
+    parser.add_argument("model", metavar="MODEL", help=what)
     config_arguments(parser)
+    parser.add_argument("--tokenizer", type=Path, metavar="FOLDER", help="of a served model, to ask it by token ids (prefill)")
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="also write the scores there")
 
 
@@ -24,9 +33,12 @@ def run(arguments: Namespace) -> int:
     from raysafe.stages.answers import AnswersRef
     from raysafe.stages.checks import check_asked
     from raysafe.stages.inputs import model_ref
-    from raysafe.trial import begin, examine, reference_stage
+    from raysafe.stages.served import ServedAnswersStage
+    from raysafe.trial import begin, examine, judge_all, reference_stage
 
-    given = model_ref(arguments.model, config.trials[0].config.model.chat_template)
+    trial = config.trials[0].config
+    served = _served(arguments, trial)
+    given = None if served else model_ref(arguments.model, trial.model.chat_template)
     with one_trial(name_of(config), config, options(arguments), live) as (groups, task):
         if given is not None:
             check_asked(task.plan.config, task.inputs.data(), given)
@@ -34,7 +46,11 @@ def run(arguments: Namespace) -> int:
         start = begin(task.plan.config, task.inputs, launch)
         exam = exam_of(start.trial.evaluation, start.inputs.prompts)
         reference = AnswersRef.of(launch(reference_stage(start, exam)).wait())
-        metrics = examine(given or start.model, exam, reference, launch).metrics
+        if served is not None:
+            answers = AnswersRef.of(launch(ServedAnswersStage(served, exam.suites)).wait())
+            metrics = judge_all(answers, exam, reference, launch).metrics
+        else:
+            metrics = examine(given or start.model, exam, reference, launch).metrics
     voice.out.print(rates_table(arguments.model, metrics))
     if arguments.out:
         write_json(arguments.out, metrics)
@@ -42,6 +58,23 @@ def run(arguments: Namespace) -> int:
     line = ", ".join(f"{name} {rates[name]['value']:.2f}" for name in ("win_rate", "safety_score") if name in rates)
     voice.end({"model": arguments.model, "scores": rates}, f"{arguments.model}: {line}")
     return 0
+
+
+def _served(arguments: Namespace, trial: TrialConfig) -> ServedModel | None:
+    """The served model that is named, if one is; checked as far as it can be before anything starts."""
+    from raysafe.errors import ConfigError
+    from raysafe.evaluation.completions import completions_folder
+    from raysafe.evaluation.exam import attacks_of
+    from raysafe.evaluation.served import SERVED, check_served, served_model
+
+    evaluation = trial.evaluation
+    if not arguments.model.startswith(SERVED):
+        if arguments.tokenizer:
+            raise ConfigError("--tokenizer is for a served model, openai:NAME@URL; any other brings its own.")
+        return None
+    served = served_model(arguments.model, evaluation.served, evaluation.max_new_tokens, arguments.tokenizer)
+    check_served(served, attacks_of(evaluation, []), completions_folder(options(arguments).storage))
+    return served
 
 
 COMMAND = Command("attack and score a checkpoint", arguments, run)

@@ -11,6 +11,7 @@ from raysafe.errors import require
 
 LOOPBACK = "loopback"
 _SECRET = re.compile(r"(api|access|private).?key|^key$|token$|secret|password|authorization|bearer|credential", re.IGNORECASE)
+_KEY = re.compile(r"\b(sk|pk|hf|gsk|xai|Bearer)[-_ ][\w-]{8,}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OURS = ("model", "messages", "prompt", "temperature", "seed", "max_tokens", "max_completion_tokens", "stream", "n")
 
@@ -18,6 +19,11 @@ _OURS = ("model", "messages", "prompt", "temperature", "seed", "max_tokens", "ma
 def looks_secret(name: str) -> bool:
     """Whether a key of that name holds what must stand in the environment alone, so that its value is shown nowhere."""
     return _SECRET.search(name.rpartition(".")[2]) is not None
+
+
+def without_keys(text: str) -> str:
+    """A text in which what has the form of a key is not shown."""
+    return _KEY.sub("[key]", text)
 
 
 @dataclass(frozen=True)

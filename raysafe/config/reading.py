@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from raysafe.config.endpoints import looks_secret, without_keys
 from raysafe.errors import ConfigError
 from raysafe.selection.gammas import import_path
 
@@ -159,6 +160,10 @@ def _keys_at(kind: Any, loc: Iterable[Any]) -> list[str]:
 
 def unknown_key(dotted: str, got: Any, takes: Iterable[str]) -> str:
     """What to say of a key that doesn't exist."""
+    if looks_secret(dotted):
+        return (
+            f"`{dotted}`: a key may stand in the environment alone; name its variable as `key_env` (what was given is not shown)"
+        )
     takes = list(takes)
     close = get_close_matches(dotted.rsplit(".", 1)[-1], takes, n=1)
     hint = f"; did you mean `{close[0]}`?" if close else ""
@@ -167,5 +172,5 @@ def unknown_key(dotted: str, got: Any, takes: Iterable[str]) -> str:
 
 
 def _show(value: Any) -> str:
-    text = json.dumps(value, default=str)
+    text = without_keys(json.dumps(value, default=str))
     return text if len(text) <= 60 else text[:57] + "..."

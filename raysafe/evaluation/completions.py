@@ -18,8 +18,10 @@ from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
-FOLDER = "completions"
-"""Beside the folders of stages in the store."""
+from raysafe.artifacts import Store
+
+COMPLETIONS = "completions"
+"""Their folder, beside those of stages in the store."""
 _MANY = 500
 _TABLES = """
 CREATE TABLE IF NOT EXISTS completions (
@@ -80,6 +82,11 @@ class Capped:
     """It might cost more than the account may."""
 
     spent: float
+
+
+def completions_folder(storage: Path) -> Path:
+    """Where the replies of a storage are kept."""
+    return Store(storage).artifact(COMPLETIONS, "").folder
 
 
 def completion_key(value: Any) -> str:

@@ -11,6 +11,7 @@ from raysafe.errors import ConfigError
 from raysafe.evaluation.answering import Decoding
 from raysafe.evaluation.attacks import ATTACKS, Attack
 from raysafe.evaluation.judges import JUDGES, Judge
+from raysafe.evaluation.served import endpoint_of
 from raysafe.evaluation.suites import Suite, suites_of
 
 
@@ -35,6 +36,7 @@ def exam_of(settings: EvaluationSettings, data: Mapping[str, DataRef]) -> Exam:
     problems: list[str] = []
     attacks = attacks_of(settings, problems)
     judges = judges_of(settings, problems)
+    endpoint_of(settings.served, "any", "https://any", problems)
     if problems:
         raise ConfigError("configuration: " + "; ".join(problems) + ".")
     fixed = settings.batch_size if settings.precision == "bf16" else None

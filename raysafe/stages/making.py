@@ -8,6 +8,7 @@ from typing import Any, Generic
 
 from raysafe.artifacts import FORMAT, Artifact, Artifacts, fingerprint, plain, write_json
 from raysafe.context import Context
+from raysafe.evaluation.completions import COMPLETIONS
 from raysafe.stages.base import Made, R, Stage
 from raysafe.training.engine import Engines
 from raysafe.training.workplace import Workplace
@@ -27,6 +28,7 @@ def make(stage: Stage[R], store: Artifacts, context: Context, engines: Engines) 
     """Run a stage on the workers of `context`, unless its result is there already; every rank calls it."""
     made = place_of(stage, store)
     kind, key = made.artifact.kind, made.artifact.key
+    context = replace(context, kept=store.artifact(COMPLETIONS, "").folder)
     maker: AbstractContextManager[tuple[Path, dict[str, Any]] | None] = nullcontext((Path(), {}))
     if context.rank == 0:
         maker = store.making(kind, key, plain(stage))

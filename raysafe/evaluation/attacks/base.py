@@ -56,6 +56,8 @@ class Attack(Protocol):
     """Whether it can do nothing with prompts that have no `harmful` answer."""
     needs_model: ClassVar[bool] = False
     """Whether it reads more of the model than its answers."""
+    needs_tokens: ClassVar[bool] = False
+    """Whether it begins the model's answer, in token ids; a model that is served in words alone can't be tried with it."""
     counts: ClassVar[bool] = True
     """Whether its success rate goes into the safety score."""
     each_epoch: ClassVar[bool] = True

@@ -16,6 +16,7 @@ class Prefill(Attack):
 
     name: ClassVar[str] = "prefill"
     needs_harmful: ClassVar[bool] = True
+    needs_tokens: ClassVar[bool] = True
 
     tokens: tuple[int, ...] = (3, 4, 5, 7, 10, 15, 20, 25)
     """The k's: tokens of the harmful answer that the model finds as its own."""
