@@ -1,9 +1,11 @@
 """Asking a model everything as a stage: generated once, read by any number of judges."""
 
-from dataclasses import dataclass, field
+import itertools
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from raysafe.artifacts import OFF_KEY
+from raysafe.context import Context
 from raysafe.data.references import ModelRef
 from raysafe.evaluation.answering import Answers, Decoding, ask, generator
 from raysafe.evaluation.attacks import Victim
@@ -38,13 +40,19 @@ class AnswersStage:
 
     def run(self, place: Workplace) -> AnswersResult:
         """Load the model and ask it."""
-        context, chat = place.context, self.model.chat()
+        context, chat = numbered(place.context), self.model.chat()
         model = freeze(load_model(self.model.folder, self.decoding.dtype)).to(context.device)
         generate = generator(model, chat, self.decoding, context)
         answers = ask(self.suites, Victim(model, chat, generate, context, place.workspace, place.folder))
         if context.rank == 0:
             answers.save(place.folder)
         return AnswersResult(len(answers.rows))
+
+
+def numbered(context: Context) -> Context:
+    """The context with what attacks tell of their progress numbered from 1, whichever of them tells it."""
+    steps = itertools.count(1)
+    return replace(context, report_row=lambda step, metrics: context.report_row(next(steps), metrics))
 
 
 @dataclass(frozen=True)

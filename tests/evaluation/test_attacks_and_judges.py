@@ -7,9 +7,11 @@ import chat_families
 import pytest
 import tiny
 
+from raysafe.context import local_context
 from raysafe.data.records import EvalPrompt, Identity
 from raysafe.evaluation import ATTACKS, JUDGES
-from raysafe.evaluation.attacks import Attack, Prefill
+from raysafe.evaluation.answering import Decoding, generator
+from raysafe.evaluation.attacks import Attack, Prefill, Victim
 from raysafe.evaluation.judges import Judge, Pair, Phrases, Question, Sandbox
 from raysafe.evaluation.judges.phrases import overlap
 from raysafe.evaluation.roles import ROLES
@@ -32,9 +34,26 @@ def preferred(judge, role, first, second):
     return judge.prefer([Pair(ROLES[role], PROMPTS[0], first, second)])[0]
 
 
+QUICK = {"gcg": {"steps": 2, "batch": 4, "top_k": 8, "length": 3}}
+"""Settings with which attacks on the model itself take no time."""
+
+
 @pytest.fixture(params=ATTACKS)
 def attack(request):
-    return ATTACKS[request.param]()
+    return ATTACKS[request.param](**QUICK.get(request.param, {}))
+
+
+@pytest.fixture(scope="module")
+def victim():
+    model, context = tiny.llama(len(CHAT.tokenizer)).requires_grad_(False), local_context()
+    return Victim(model, CHAT, generator(model, CHAT, Decoding(2), context), context)
+
+
+def cases_of(attack, prompts, victim):
+    """What an attack asks in the end."""
+    if attack.needs_model:
+        return [case for case, _ in attack.play(prompts, victim)]
+    return attack.cases(prompts, CHAT)
 
 
 @pytest.fixture(params=JUDGES)
@@ -48,16 +67,16 @@ def test_an_attack_is_listed_under_its_own_name_and_frozen(attack):
         attack.name = "other"
 
 
-def test_a_case_asks_the_prompt_and_ends_with_what_was_prefilled(attack):
-    cases = attack.cases(PROMPTS, CHAT)
-    assert cases and attack.cases([], CHAT) == []
+def test_a_case_asks_the_prompt_and_ends_with_what_was_prefilled(attack, victim):
+    cases = cases_of(attack, PROMPTS, victim)
+    assert cases and cases_of(attack, [], victim) == []
     for case in cases:
         assert list(case.input_ids) == [*CHAT.prompt_ids(case.asked), *case.prefilled]
         assert case.asked[-1].role == "user" and PROMPTS[case.place].prompt[0].content in str(case.asked)
 
 
-def test_no_question_is_asked_twice(attack):
-    asked = [(case.place, case.variant) for case in attack.cases(PROMPTS, CHAT)]
+def test_no_question_is_asked_twice(attack, victim):
+    asked = [(case.place, case.variant) for case in cases_of(attack, PROMPTS, victim)]
     assert len(asked) == len(set(asked))
 
 

@@ -2,11 +2,13 @@
 
 from raysafe.evaluation.attacks.base import Attack, Case, Victim, case
 from raysafe.evaluation.attacks.direct import Direct
+from raysafe.evaluation.attacks.gcg import Gcg
 from raysafe.evaluation.attacks.prefill import Prefill
 
 ATTACKS: dict[str, type[Attack]] = {
     "direct": Direct,
     "prefill": Prefill,
+    "gcg": Gcg,
 }
 
 __all__ = ["ATTACKS", "Attack", "Case", "Direct", "Victim", "case"]
