@@ -7,7 +7,7 @@ Every arrow is a stage with a key; a stage whose result is in the store is not r
 share a setting share its stages. `launch` is how stages are run: here by a call, on a cluster by a waiting group of workers.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +31,7 @@ from raysafe.stages.inputs import TrialInputs, find_inputs
 from raysafe.stages.log_probs import LogProbsResult, LogProbsStage
 from raysafe.stages.making import Here
 from raysafe.stages.rank import RankResult, RankStage
+from raysafe.stages.readings import ReadingsResult, readings_stages, rows_read
 from raysafe.stages.sandbox import BaseStage
 from raysafe.stages.train import TrainResult, TrainStage
 from raysafe.stages.verdicts import EpochExam, VerdictsStage
@@ -76,6 +77,7 @@ def run_trial(
     start = begin(trial, inputs or find_inputs(trial, store), launch)
     exam = exam_of(trial.evaluation, start.inputs.prompts)
     asked = launch(reference_stage(start, exam))
+    untrained = begin_reading(start.model, exam, None, launch)
     ranking = launch(rank_stage(start))
     frozen = launch_frozen(start, launch)
     ranked = ranking.wait()
@@ -89,8 +91,11 @@ def run_trial(
     if stage.admixture is not None:
         save_rows(stage.admixture.examples(), folder / "safeinstr.parquet")
     base.wait()
+    for job in untrained:
+        job.wait()
     trained = launch(stage).wait()
-    examined = examine(trained_model(trained), exam, reference, launch)
+    reads = begin_reading(trained_model(trained), exam, start.model, launch)
+    examined = with_readings(examine(trained_model(trained), exam, reference, launch), reads)
     examined.table.save(folder / TABLE)
     link(folder / "checkpoint", trained.artifact.folder)
     return TrialResult(
@@ -149,6 +154,19 @@ def judge_all(answers: AnswersRef, exam: Exam, reference: AnswersRef, launch: La
     metrics = {name: rate for stage, one in made for name, rate in stage.named(one.result.metrics).items()}
     judged = [stage.judged(one.artifact.folder) for stage, one in made]
     return Examined(metrics, PromptTable.of(answers.load(), judged, exam.attacks))
+
+
+def begin_reading(model: ModelRef, exam: Exam, base: ModelRef | None, launch: Launch) -> list[Pending[ReadingsResult]]:
+    """Begin to read a model; `base`: what it was trained from, None for that model itself."""
+    return [launch(stage) for stage in readings_stages(model, exam, base)]
+
+
+def with_readings(examined: Examined, jobs: Sequence[Pending[ReadingsResult]]) -> Examined:
+    """What came of asking a model, and what was read of it besides."""
+    made = [job.wait() for job in jobs]
+    metrics = {name: rate for one in made for name, rate in one.result.metrics.items()}
+    rows = [row for one in made for row in rows_read(one.artifact.folder)]
+    return Examined(examined.metrics | metrics, examined.table.with_rows(rows))
 
 
 def rank_stage(start: Start) -> RankStage:

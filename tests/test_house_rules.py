@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from raysafe.config.sweeps import load_sweep
-from raysafe.evaluation import ATTACKS, JUDGES
+from raysafe.evaluation import ATTACKS, JUDGES, PROBES
 from raysafe.objectives import OBJECTIVES
 from raysafe.selection import SELECTORS
 
@@ -157,7 +157,13 @@ def test_the_top_level_holds_six_files():
     assert names == {"__init__.py", "artifacts.py", "cli.py", "context.py", "errors.py", "trial.py"}
 
 
-FAMILIES = {"objectives": OBJECTIVES, "selection": SELECTORS, "evaluation/attacks": ATTACKS, "evaluation/judges": JUDGES}
+FAMILIES = {
+    "objectives": OBJECTIVES,
+    "selection": SELECTORS,
+    "evaluation/attacks": ATTACKS,
+    "evaluation/judges": JUDGES,
+    "evaluation/probes": PROBES,
+}
 
 
 def asked(path):
@@ -242,7 +248,7 @@ def test_every_module_says_what_it_is_for(path):
     assert ast.get_docstring(parsed(path))
 
 
-NAMES = [*OBJECTIVES, *SELECTORS, *ATTACKS, *JUDGES]
+NAMES = [*OBJECTIVES, *SELECTORS, *ATTACKS, *JUDGES, *PROBES]
 
 
 @pytest.mark.parametrize("name", sorted(set(NAMES)))

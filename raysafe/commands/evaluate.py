@@ -34,7 +34,7 @@ def run(arguments: Namespace) -> int:
     from raysafe.stages.checks import check_asked
     from raysafe.stages.inputs import model_ref
     from raysafe.stages.served import ServedAnswersStage
-    from raysafe.trial import begin, examine, judge_all, reference_stage
+    from raysafe.trial import begin, begin_reading, examine, judge_all, reference_stage, with_readings
 
     trial = config.trials[0].config
     served = _served(arguments, trial)
@@ -50,7 +50,9 @@ def run(arguments: Namespace) -> int:
             answers = AnswersRef.of(launch(ServedAnswersStage(served, exam.suites)).wait())
             metrics = judge_all(answers, exam, reference, launch).metrics
         else:
-            metrics = examine(given or start.model, exam, reference, launch).metrics
+            model, base = given or start.model, start.model if given else None
+            reads = begin_reading(model, exam, base, launch)
+            metrics = with_readings(examine(model, exam, reference, launch), reads).metrics
     voice.out.print(rates_table(arguments.model, metrics))
     if arguments.out:
         write_json(arguments.out, metrics)

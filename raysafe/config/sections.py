@@ -163,6 +163,8 @@ class EvaluationSettings:
     """Who decides about the same answers besides; figures are recorded as `NAME/safety_score`."""
     served: dict[str, Any] = field(default_factory=dict)
     """How a served model is asked that `raysafe evaluate openai:MODEL@URL` scores: the settings of an endpoint."""
+    probes: dict[str, dict[str, Any]] = field(default_factory=lambda: {"refusal_margin": {}, "depth": {}})
+    """What is read of a model without a judge, by name, each with its own settings (`raysafe.evaluation.PROBES`)."""
     max_new_tokens: int = 256
     precision: Literal["float32", "bf16"] = "float32"
     """What models answer in at the end of a trial; after an epoch it is float32."""

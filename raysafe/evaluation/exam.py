@@ -2,28 +2,38 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from raysafe.config.reading import build, unknown_key
 from raysafe.config.sections import EvaluationSettings
 from raysafe.data.references import DataRef
 from raysafe.errors import ConfigError
 from raysafe.evaluation.answering import Decoding
-from raysafe.evaluation.attacks import ATTACKS, Attack
+from raysafe.evaluation.attacks import ATTACKS, Attack, Direct
 from raysafe.evaluation.judges import JUDGES, Judge
+from raysafe.evaluation.probes import PROBES, Probe
 from raysafe.evaluation.served import endpoint_of
 from raysafe.evaluation.suites import Suite, suites_of
+
+Member = TypeVar("Member")
 
 
 @dataclass(frozen=True)
 class Exam:
-    """`attacks`: names of those that count for safety. `judges`: the first one's figures have the plain names."""
+    """`attacks`: names of those that count for safety. `judges`: the first one's figures have the plain names. `probes`: what is
+    read of the model without asking it anything."""
 
     suites: tuple[Suite, ...]
     decoding: Decoding
     judges: tuple[Judge, ...]
     attacks: tuple[str, ...]
     epoch_prompts: int | None
+    probes: tuple[Probe, ...] = ()
+
+    @property
+    def plainly(self) -> Suite:
+        """The harmful prompts as they are, which are always asked."""
+        return next(suite for suite in self.suites if suite.name == Direct.name)
 
     @property
     def after_epoch(self) -> tuple[Suite, ...]:
@@ -37,6 +47,7 @@ def exam_of(settings: EvaluationSettings, data: Mapping[str, DataRef]) -> Exam:
     attacks = attacks_of(settings, problems)
     judges = judges_of(settings, problems)
     endpoint_of(settings.served, "any", "https://any", problems)
+    probes = probes_of(settings, problems)
     if problems:
         raise ConfigError("configuration: " + "; ".join(problems) + ".")
     fixed = settings.batch_size if settings.precision == "bf16" else None
@@ -46,19 +57,33 @@ def exam_of(settings: EvaluationSettings, data: Mapping[str, DataRef]) -> Exam:
         tuple(judges),
         tuple(attack.name for attack in attacks if attack.counts),
         settings.epoch_prompts,
+        tuple(probes),
     )
 
 
 def attacks_of(settings: EvaluationSettings, problems: list[str]) -> list[Attack]:
     """The attacks that the section names; what is wrong with them is added to the list."""
-    found: list[Attack | None] = []
-    for name, raw in settings.attacks.items():
-        key = f"evaluation.attacks.{name}"
-        if name in ATTACKS:
-            found.append(build(ATTACKS[name], raw, key, problems))
+    return [attack.found() for attack in _members(ATTACKS, settings.attacks, "evaluation.attacks", problems)]
+
+
+def probes_of(settings: EvaluationSettings, problems: list[str]) -> list[Probe]:
+    """The probes that the section names, in the table's order; what is wrong with them is added to the list."""
+    found = {probe.name: probe.found() for probe in _members(PROBES, settings.probes, "evaluation.probes", problems)}
+    return [found[name] for name in PROBES if name in found]
+
+
+def _members(
+    family: Mapping[str, type[Member]], raw: Mapping[str, Mapping[str, Any]], section: str, problems: list[str]
+) -> list[Member]:
+    """Members of a family by name, each with its own settings."""
+    found: list[Member | None] = []
+    for name, settings in raw.items():
+        key = f"{section}.{name}"
+        if name in family:
+            found.append(build(family[name], settings, key, problems))
         else:
-            problems.append(unknown_key(key, raw, ATTACKS))
-    return [attack.found() for attack in found if attack is not None]
+            problems.append(unknown_key(key, settings, family))
+    return [member for member in found if member is not None]
 
 
 def judges_of(settings: EvaluationSettings, problems: list[str]) -> list[Judge]:

@@ -48,6 +48,13 @@ class LabelHead(torch.nn.Module):
             value = loss_of(log_probs_L)
         return surrogate + (value - surrogate.detach()), log_probs_L
 
+    @torch.no_grad()
+    def logits(self, hidden_LE: Tensor) -> Tensor:
+        """What the softmax is taken of, shape LV, in float32 (float64 for a float64 model), without gradient: for few labels, as
+        all of them are there at once."""
+        logits_LV = (hidden_LE @ self.weight.T).to(_compute_dtype(hidden_LE))
+        return logits_LV if self.softcap is None else self.softcap * torch.tanh(logits_LV / self.softcap)
+
     def _gradient(self, hidden_LE: Tensor, labels_L: Tensor, linear_L: Tensor, loss_of: LossOf) -> Tensor:
         """d loss / d log_probs, shape L."""
         log_probs_L = hidden_LE.new_zeros(len(labels_L), dtype=_compute_dtype(hidden_LE))
@@ -81,6 +88,11 @@ class CheckpointedHead(torch.nn.Module):
         ]
         log_probs_L = torch.cat(parts)
         return (None if loss_of is None else loss_of(log_probs_L)), log_probs_L.detach()
+
+    @torch.no_grad()
+    def logits(self, hidden_LE: Tensor) -> Tensor:
+        """As `LabelHead`'s."""
+        return self.head(hidden_LE).to(_compute_dtype(hidden_LE))
 
     def _chunk(self, hidden_CE: Tensor, labels_C: Tensor) -> Tensor:
         """To the bit what `_chunks` computes."""

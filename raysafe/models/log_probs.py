@@ -1,5 +1,6 @@
 """Label log-probabilities of a model on token rows."""
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,6 +24,24 @@ def padded_label_log_probs(model: Any, rows: Sequence[TokenRow], device: torch.d
     logits_LV = logits_BPV[:, :-1][is_label_BP[:, 1:]]
     wide = torch.float64 if logits_LV.dtype == torch.float64 else torch.float32
     return -torch.nn.functional.cross_entropy(logits_LV.to(wide), input_ids_BP[is_label_BP], reduction="none")
+
+
+@torch.no_grad()
+def padded_label_logits(model: Any, rows: Sequence[TokenRow], device: torch.device | str = "cpu") -> Tensor:
+    """Logits that predict every label, shape LV, row by row, in the softmax's dtype. Where the model allows it the head runs only
+    from the first label of all rows on."""
+    input_ids_BP, attention_mask_BP, label_mask_BP = (tensor.to(device) for tensor in pad_rows(rows, 0))
+    first = min(row.label_start for row in rows) - 1
+    kept = input_ids_BP.shape[1] - first
+    only = {"logits_to_keep": kept} if "logits_to_keep" in inspect.signature(_plain(model).forward).parameters else {}
+    logits_BPV = model(input_ids=input_ids_BP, attention_mask=attention_mask_BP, use_cache=False, **only).logits
+    logits_LV = logits_BPV[:, -kept:][:, :-1][label_mask_BP[:, first + 1 :].bool()]
+    return logits_LV.to(torch.float64 if logits_LV.dtype == torch.float64 else torch.float32)
+
+
+def _plain(model: Any) -> Any:
+    """The model without an adapter's wrapper, whose signature says nothing."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 @torch.no_grad()

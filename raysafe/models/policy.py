@@ -19,7 +19,7 @@ from raysafe.data.tokens import TokenRow
 from raysafe.errors import StageError
 from raysafe.models import attention, probe
 from raysafe.models.head import CheckpointedHead, LabelHead, LossOf
-from raysafe.models.log_probs import padded_label_log_probs
+from raysafe.models.log_probs import padded_label_log_probs, padded_label_logits
 
 
 class Policy(torch.nn.Module):
@@ -83,6 +83,26 @@ class Policy(torch.nn.Module):
         if linear_L is None:
             linear_L = torch.zeros(len(packed.labels_L), dtype=torch.bool)
         return self.head(_hidden(_causal(self.model), packed), packed.labels_L, linear_L.to(device), loss_of)
+
+    @torch.no_grad()
+    def label_logits(self, rows: Sequence[TokenRow]) -> Tensor:
+        """Logits at every label of some rows, shape LV, row by row, in float32 (float64 of a float64 model), without gradient: of
+        few labels, as all of them are there at once."""
+        if self.head is None:
+            return padded_label_logits(self.model, rows, self.device)
+        packed = pack(rows, self.device)
+        return self.head.logits(_hidden(_causal(self.model), packed))
+
+
+@contextmanager
+def lent(model: Any) -> Iterator[Policy]:
+    """A policy on a model that is somebody else's, to read it: its attention is afterwards what it was."""
+    causal = _causal(model)
+    before = causal.config._attn_implementation
+    try:
+        yield Policy(model).eval()
+    finally:
+        causal.set_attn_implementation(before)
 
 
 def _hidden(causal: Any, packed: Packed) -> Tensor:

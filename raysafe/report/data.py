@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 LOCK = ".lock"
 TRIAL, STAGE = "trial:", "stage:"
-VARIANT = "asr_prefill_"
+VARIANT, MARGIN, DIVERGENCE = "asr_prefill_", "refusal_margin_", "kl_depth_"
+"""What figures by depth are called, before the depth."""
 Known = TypeVar("Known")
 
 
@@ -201,10 +202,11 @@ def _entries(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _with_variants(row: TrialRow, told: Told) -> TrialRow:
-    """The row with what the backlog has of its rates by prefill depth, which the summary may lack."""
+    """The row with what the backlog has of its figures by depth, which the summary lacks."""
     points = told.points.get(TRIAL + row.trial, ())
     last = next((point.metrics for point in reversed(points) if any(name.startswith("eval/") for name in point.metrics)), {})
-    variants = {name.removeprefix("eval/"): value for name, value in last.items() if name.startswith(f"eval/{VARIANT}")}
+    wanted = tuple(f"eval/{start}" for start in (VARIANT, MARGIN, DIVERGENCE))
+    variants = {name.removeprefix("eval/"): value for name, value in last.items() if name.startswith(wanted)}
     known = {name for name in variants if name.split("_")[2].isdigit()}
     return replace(row, figures={**{name: variants[name] for name in known}, **row.figures})
 

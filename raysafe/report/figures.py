@@ -11,12 +11,12 @@ from typing import Any, Literal
 Source = Literal["scores", "result", "record"]
 """Where a trial's value comes from, under the figure's name: a rate of its evaluation (after an epoch, too), an attribute of its
 `TrialResult`, or what the sweep itself keeps of it (epochs, seconds)."""
-Unit = Literal["share", "rows", "epochs", "s", "text"]
-"""`share`: 0 to 1."""
+Unit = Literal["share", "nats", "rows", "epochs", "s", "text"]
+"""`share`: 0 to 1; `nats`: a difference of log-probabilities, unbounded."""
 Average = Literal["interval", "mean"]
 """Over seeds: a mean with its 95 % t-interval, or a mean alone; a text has none."""
 STAYS = 99
-STAGE_KINDS = ("sandbox", "rank", "log_probs", "train", "answers", "verdicts")
+STAGE_KINDS = ("sandbox", "rank", "log_probs", "train", "answers", "verdicts", "readings")
 """What a trial's seconds are told by."""
 
 
@@ -40,7 +40,7 @@ class Figure:
 
     def text(self, value: Any) -> str:
         """A value as it stands in a table."""
-        if self.unit == "share":
+        if self.unit in ("share", "nats"):
             return f"{value:.2f}"
         return value if self.unit == "text" else f"{value:.6g}"
 
@@ -66,6 +66,8 @@ FIGURES: list[Figure] = [
     Figure("no_verdict", average="interval"),
     Figure("utility", "utility", average="interval", keep=6),
     Figure("new_tasks", "new tasks", average="interval", keep=3),
+    Figure("refusal_margin", "refusal margin", unit="nats", average="interval", keep=5),
+    Figure("kl_depth", "KL from base", unit="nats", average="interval", keep=1),
     Figure("selected_rows", source="result", unit="rows"),
     Figure("unsafe_selected", "unsafe kept", source="result", keep=5),
     Figure("ranking_auc", "ranking AUC", source="result", keep=2),
@@ -79,18 +81,35 @@ FIGURES: list[Figure] = [
     Figure("seconds_saved", source="record", unit="s", metric="seconds/saved"),
     Figure("same_as", source="record", unit="text"),
 ]
-"""In the order of columns, but that `summary.csv` has those of `scores` first. Other attacks' rates follow the listed ones."""
+"""In the order of columns, but that `summary.csv` has those of `scores` first. Other attacks' rates follow the listed ones, and
+a harness's tasks the utility."""
 _ATTACK = re.compile(r"asr_(?!.*_(low|high|n|\d+)$)")
 """Not an interval's end or n, and not a variant such as `asr_prefill_5`."""
+_TASK = re.compile(r"utility_(?!(.*_)?(low|high|n)$)")
+_VARIANT = re.compile(r"(_\d+)?(_low|_high)?$")
 
 
 def listed(trials: Iterable[Mapping[str, Any]]) -> list[Figure]:
-    """All figures, with a line for every attack that is not in the list, by name, behind those that are."""
-    known = {figure.name for figure in FIGURES}
-    found = sorted({name for values in trials for name in values if _ATTACK.match(name)} - known)
-    others = [Figure(name, f"ASR {name.removeprefix('asr_')}", average="interval", keep=7) for name in found]
-    place = max((place for place, figure in enumerate(FIGURES, 1) if _ATTACK.match(figure.name)), default=0)
-    return [*FIGURES[:place], *others, *FIGURES[place:]]
+    """All figures, with a line for every attack and every task of a harness that is not in the list, by name, behind those that
+    are."""
+    names = {name for values in trials for name in values} - {figure.name for figure in FIGURES}
+    attacks = [Figure(name, f"ASR {name.removeprefix('asr_')}", average="interval", keep=7) for name in _like(_ATTACK, names)]
+    tasks = [Figure(name, name.removeprefix("utility_"), average="interval", keep=6) for name in _like(_TASK, names)]
+    found = list(FIGURES)
+    for others, like in ((attacks, _ATTACK.match), (tasks, re.compile("utility$").match)):
+        place = max((place for place, figure in enumerate(found, 1) if like(figure.name)), default=0)
+        found[place:place] = others
+    return found
+
+
+def _like(pattern: re.Pattern[str], names: Iterable[str]) -> list[str]:
+    return sorted(name for name in names if pattern.match(name))
+
+
+def unit_of(name: str) -> Unit:
+    """A figure's unit by its name, or by that of the figure of which it is a variant or an interval's end (`kl_depth_5_low`)."""
+    known = {figure.name: figure.unit for figure in FIGURES}
+    return known.get(name) or known.get(_VARIANT.sub("", name), "share")
 
 
 def of_other_judges(trials: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -18,6 +18,7 @@ from raysafe.evaluation.judging import coherent, score
 from raysafe.evaluation.metrics import Rate, flat_rates
 from raysafe.evaluation.winning import Comparison
 from raysafe.stages.answers import AnswersRef, AnswersStage
+from raysafe.stages.readings import after_epoch
 from raysafe.training.workplace import Workplace
 
 VERDICTS, COMPARISONS = "verdicts.jsonl", "comparisons.jsonl"
@@ -135,4 +136,5 @@ class EpochExam:
         generate = generator(model, chat, self.exam.decoding, context)
         answers = ask(self.exam.after_epoch, Victim(model, chat, generate, context))
         scores = score(answers, self.exam.judges[0], self.exam.attacks, self.reference.load(), context)
-        return {f"eval/{name}": value for name, value in scores.flat().items()}
+        said = {f"eval/{name}": value for name, value in scores.flat().items()}
+        return said | after_epoch(model, self.exam, chat, context)

@@ -18,7 +18,7 @@ from raysafe.sweep.trial_record import TrialRecord
 
 BASE, RANK, PROXY, TRAIN = "base", "rank", "proxy", "train"
 """Labels of stages of which something is told."""
-AFTER_TRAINING = ("answers", "verdicts")
+AFTER_TRAINING = ("answers", "verdicts", "readings")
 LAST = 5
 """Measurements of a kind that are kept: what takes long now counts, not what took long at first."""
 TOLD_AGAIN = 10

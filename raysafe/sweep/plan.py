@@ -21,10 +21,11 @@ from raysafe.stages.base import R, Stage
 from raysafe.stages.inputs import TrialInputs, find_inputs
 from raysafe.stages.making import Finished, place_of
 from raysafe.stages.rank import RankStage
+from raysafe.stages.readings import ReadingsStage, readings_stages
 from raysafe.stages.sandbox import BaseStage
 from raysafe.stages.train import TrainStage
 from raysafe.stages.verdicts import VerdictsStage
-from raysafe.trial import begin, frozen_refs, launch_frozen, rank_stage, reference_stage
+from raysafe.trial import begin, begin_reading, frozen_refs, launch_frozen, rank_stage, reference_stage
 
 CHARACTERS_PER_TOKEN = 4.0
 FLOPS_PER_PARAMETER = 6.0
@@ -63,13 +64,13 @@ def dry_run(sweep: SweepConfig, storage: Path, console: Console) -> dict[str, An
     own: Counter[str] = Counter()
     for plan in sweep.trials:
         inputs = find_inputs(plan.config, store)
-        _shared(plan.config, inputs, work)
+        own.update(readings=_shared(plan.config, inputs, work))
         steps, rows, tokens = _training(plan.config, inputs)
         own.update(steps=steps, rows=rows, tokens=int(tokens), work=int(tokens) * model_parameters(inputs.model))
     console.print(_trials_table(sweep))
     lines = stage_lines(work, len(sweep.trials), own)
     console.print(_stages_table(lines))
-    cost, seconds = _cost_line(sweep, work, own), _measured(sweep, work)[0]
+    cost, seconds = _cost_line(sweep, work, own), _measured(sweep, work, own)[0]
     for line in (_resources_line(sweep), cost):
         console.print(line, highlight=False, soft_wrap=True)
     trials = [{"trial": plan.name, "swept": plan.swept, "seed": plan.config.seed, **plan.axes} for plan in sweep.trials]
@@ -77,7 +78,9 @@ def dry_run(sweep: SweepConfig, storage: Path, console: Console) -> dict[str, An
     return what | {"resources": sweep.resources, "cost": cost, "group_seconds": seconds or None}
 
 
-def _shared(trial: TrialConfig, inputs: TrialInputs, work: Work) -> None:
+def _shared(trial: TrialConfig, inputs: TrialInputs, work: Work) -> int:
+    """Note what trials share; returns how many stages read the trial's own model."""
+
     def note(stage: Stage[R]) -> Finished[R]:
         return work.note(stage, *_cost(stage, inputs))
 
@@ -85,8 +88,10 @@ def _shared(trial: TrialConfig, inputs: TrialInputs, work: Work) -> None:
     exam = exam_of(trial.evaluation, inputs.prompts)
     reference = AnswersRef.of(note(reference_stage(start, exam)).wait())
     note(VerdictsStage(reference, exam.judges[0], exam.attacks))
+    begin_reading(start.model, exam, None, note)
     note(rank_stage(start))
     frozen_refs(start, launch_frozen(start, note), note)
+    return len(readings_stages(start.model, exam, start.model))
 
 
 def _cost(stage: Stage[Any], inputs: TrialInputs) -> tuple[int, int, float]:
@@ -95,7 +100,7 @@ def _cost(stage: Stage[Any], inputs: TrialInputs) -> tuple[int, int, float]:
         return _rank_cost(stage, inputs)
     if isinstance(stage, TrainStage):
         return _train_cost(stage, size_of(stage.retain).rows, inputs)
-    if isinstance(stage, BaseStage | AnswersStage | VerdictsStage) or inputs.align is None:
+    if isinstance(stage, BaseStage | AnswersStage | VerdictsStage | ReadingsStage) or inputs.align is None:
         return 0, 0, 0.0
     pairs = size_of(inputs.align, triples=True)
     return 0, 2 * pairs.rows, 2 * pairs.tokens * FORWARD
@@ -199,7 +204,8 @@ def stage_lines(work: Work, trials: int, own: Counter[str]) -> list[StageLine]:
         steps, rows = sum(work.stages[key][1] for key in keys), sum(work.stages[key][2] for key in keys)
         lines.append(StageLine(label, True, len(keys), len(work.ready & set(keys)), int(steps), int(rows)))
     lines.append(StageLine("train", False, trials, steps=own["steps"], rows=own["rows"]))
-    return lines + [StageLine(label, False, trials) for label in OF_EACH_TRIAL]
+    lines += [StageLine(label, False, trials) for label in OF_EACH_TRIAL]
+    return lines + ([StageLine("readings", False, own["readings"])] if own["readings"] else [])
 
 
 def _stages_table(lines: Sequence[StageLine]) -> Table:
@@ -224,7 +230,7 @@ def _cost_line(sweep: SweepConfig, work: Work, own: Counter[str]) -> str:
     ahead = [value for key, value in work.stages.items() if key not in work.ready]
     tokens = own["tokens"] + sum(value[3] for value in ahead)
     products = own["work"] + sum(value[4] for value in ahead)
-    seconds, missing = _measured(sweep, work)
+    seconds, missing = _measured(sweep, work, own)
     text = f"estimated cost: {tokens:,.0f} tokens trained on (at {CHARACTERS_PER_TOKEN:g} characters a token)"
     if products:
         kind = "GPU" if sweep.resources.gpus_per_worker else "CPU"
@@ -237,10 +243,11 @@ def _cost_line(sweep: SweepConfig, work: Work, own: Counter[str]) -> str:
     return text
 
 
-def _measured(sweep: SweepConfig, work: Work) -> tuple[float, int]:
+def _measured(sweep: SweepConfig, work: Work, own: Counter[str]) -> tuple[float, int]:
     """Seconds by the mean of earlier stages of the same kind, and how many kinds have no earlier one."""
     counts = Counter(work.store.by_id(key).kind for key in work.stages if key not in work.ready)
     counts.update(dict.fromkeys(("train", *OF_EACH_TRIAL), len(sweep.trials)))
+    counts.update({"readings": own["readings"]} if own["readings"] else {})
     seconds, missing = 0.0, 0
     for kind, count in counts.items():
         times = [artifact.manifest()["seconds"] for artifact in work.store.all_of(kind)]

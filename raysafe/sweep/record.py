@@ -21,6 +21,7 @@ from raysafe.report.progress import write_progress
 from raysafe.report.rankings import SweepRankings, read_rankings, write_rankings
 from raysafe.report.summary import SUMMARY, TrialRow, read_summary, write_summary
 from raysafe.report.table import BASE, rows_of_base
+from raysafe.stages.readings import rows_read
 from raysafe.stages.verdicts import table_from
 from raysafe.sweep.costs import Costs
 from raysafe.sweep.events import Event, JobChanged, JobState, JobWanted, PointTold, TrialEnded, TrialStarted
@@ -35,7 +36,8 @@ WRITE_S = 1.0
 """How often `progress.json` is written at most."""
 TRAIN = "train"
 """The label of the stage whose points are a trial's own; its other stages' results stand with its end."""
-REFERENCE = "reference"
+REFERENCE, UNTRAINED = "reference", "base readings"
+"""Labels of what is known of the models that trials start from: scores, and what was read of them."""
 COSTS_EVERY_S = 10.0
 """How often what has been paid is written down while no trial ends."""
 
@@ -116,15 +118,21 @@ class SweepRecord:
     def _note_base(self, trial: TrialRecord) -> None:
         """Keep the scores of the model that the trial started from."""
         job = trial.jobs.get(REFERENCE)
-        if job is None or job not in self.stages or self.stages[job].state is not JobState.DONE:
+        if job is None or not self._is_done(job):
             return
         artifact = self.runs.store.by_id(job)
         name = f"base {artifact.key}"
+        read = [self.runs.store.by_id(id) for id, label in trial.asked.items() if label == UNTRAINED and self._is_done(id)]
         if not table_path(self.folder, name).exists():
             with extra("What judges said of the base model, prompt by prompt,"):
-                table_from(artifact).save(table_path(self.folder, name))
-        figures = flat_rates(rates_of(artifact.result["metrics"]), with_n=True)
+                rows = [row for one in read for row in rows_read(one.folder)]
+                table_from(artifact).with_rows(rows).save(table_path(self.folder, name))
+        metrics = [one.result["metrics"] for one in (artifact, *read)]
+        figures = {name: value for one in metrics for name, value in flat_rates(rates_of(one), with_n=True).items()}
         self.base[name] = replace(trial.row(), trial=name, status="FINISHED", swept={}, figures=figures, error="")
+
+    def _is_done(self, job: str) -> bool:
+        return job in self.stages and self.stages[job].state is JobState.DONE
 
     def rows(self) -> list[TrialRow]:
         """Lines of the trials that have ended, in the sweep's order."""

@@ -66,14 +66,14 @@ def test_all_trials_of_a_grid_finish_and_are_in_the_summary(finished):
 
 
 def test_shared_stages_are_made_once(finished):
-    """Two gammas, two rankings and selections; where both keep the same rows, their trainings are one, too. Answers and verdicts
-    are the reference's and each training's; log-probs the reference's, with and without prefixes, and the proxy's."""
+    """Two gammas, two rankings and selections; where both keep the same rows, their trainings are one, too. Answers, verdicts and
+    readings are the reference's and each training's; log-probs the reference's, with and without prefixes, and the proxy's."""
     result, _, storage = finished
     made = {kind.name: len(list(kind.glob("*/manifest.json"))) for kind in (storage / "artifacts").iterdir()}
     tables = [pd.read_parquet(path) for path in result.folder.glob("trials/*/selection.parquet")]
     trained = 2 * len({tuple(table["row"][table["selected"]]) for table in tables})
     shared = {"world": 1, "rank": 2, "selection": 2, "log_probs": 3}
-    assert made == {**shared, "train": trained + 1, "answers": trained + 1, "verdicts": trained + 1}
+    assert made == {**shared, **dict.fromkeys(("train", "answers", "verdicts", "readings"), trained + 1)}
 
 
 def test_the_trials_have_paid_for_all_the_work(finished):
@@ -144,7 +144,7 @@ def test_mlflow_has_a_parent_its_trials_and_its_stages(finished):
     client = MlflowClient(result.tracking_uri)
     runs = client.search_runs([client.get_experiment_by_name("grid").experiment_id])
     by_kind = {kind: [r for r in runs if r.data.tags["raysafe.kind"] == kind] for kind in ("sweep", "trial", "stage")}
-    assert [len(runs) for runs in by_kind.values()] == [1, 4, 8]
+    assert [len(runs) for runs in by_kind.values()] == [1, 4, 9]
     parent = by_kind["sweep"][0].info.run_id
     assert {run.data.tags["mlflow.parentRunId"] for run in by_kind["trial"] + by_kind["stage"]} == {parent}
     assert {run.info.status for run in runs} == {"FINISHED"}

@@ -2,15 +2,15 @@
 
 from raysafe.report.data import mean_of
 from raysafe.report.drawing import COLOURS, MUTED, Plot, canvas, label
+from raysafe.report.figures import STAGE_KINDS
 from raysafe.report.panels.base import Absent, Subject
 
-STAGES = ("sandbox", "rank", "log_probs", "train", "answers", "verdicts")
 SAVED = "seconds_saved"
 
 
 def seconds(subject: Subject) -> list[Plot]:
     """Bars: what all trials spent in each kind of stage, and what was not spent."""
-    spent = {name: total for name in STAGES if (total := _total(subject, f"seconds_{name}")) is not None}
+    spent = {name: total for name in STAGE_KINDS if (total := _total(subject, f"seconds_{name}")) is not None}
     if not spent:
         raise Absent("summary.csv has no seconds by stage")
     bars = [(name.replace("_", "-"), value, COLOURS[0]) for name, value in spent.items()]
