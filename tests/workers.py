@@ -10,17 +10,25 @@ from raysafe.context import Context
 
 
 class Board:
-    """Where ranks leave what they gather; everything is put there and read in step."""
+    """Where ranks leave what they gather, put there and read in step. Between that one rank works at a time: what belongs to a
+    process, as random numbers and warnings do, is nobody else's meanwhile."""
 
     def __init__(self, count):
-        self.left, self.step = [None] * count, threading.Barrier(count)
+        self.left, self.step, self.turn = [None] * count, threading.Barrier(count), threading.Lock()
 
     def gather(self, rank, value):
         self.left[rank] = value
-        self.step.wait()
+        self._in_step()
         found = list(self.left)
-        self.step.wait()
+        self._in_step()
         return found
+
+    def _in_step(self):
+        self.turn.release()
+        try:
+            self.step.wait()
+        finally:
+            self.turn.acquire()
 
 
 @dataclass(frozen=True)
@@ -44,11 +52,12 @@ def on_workers(count, work):
     board = Board(count)
 
     def run(rank):
-        try:
-            return work(OneOfSeveral(lambda step, row: False, torch.device("cpu"), rank, count, board=board))
-        except BaseException:
-            board.step.abort()
-            raise
+        with board.turn:
+            try:
+                return work(OneOfSeveral(lambda step, row: False, torch.device("cpu"), rank, count, board=board))
+            except BaseException:
+                board.step.abort()
+                raise
 
     with ThreadPoolExecutor(count) as pool:
         return [job.result() for job in [pool.submit(run, rank) for rank in range(count)]]
