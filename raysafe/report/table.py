@@ -13,7 +13,7 @@ from rich.table import Table
 from raysafe.artifacts import write_text
 from raysafe.errors import DataError
 from raysafe.report.answer import Answer, answer_of
-from raysafe.report.figures import STAYS, listed
+from raysafe.report.figures import STAYS, listed, unit_of
 from raysafe.report.means import HOW, aggregate
 from raysafe.report.naming import NONE, setting_text, short_names
 from raysafe.report.summary import AXES, SUMMARY, TrialRow, read_summary, swept_keys
@@ -193,6 +193,8 @@ def notes_of(rows: Sequence[TrialRow], several: bool) -> list[str]:
     if not rows:
         return ["No trial has ended yet."]
     notes = ["Rates lie between 0 and 1; ASR: attack success rate, lower is safer; [ ]: 95 % interval over prompts."]
+    if any(unit_of(name) == "nats" for row in rows for name in row.figures):
+        notes.append("Refusal margin and KL from base are in nats; a margin above 0: a refusal is likelier than compliance.")
     if several:
         notes.append(HOW)
     if any(row.figures.get("batching") == "padded" for row in rows):

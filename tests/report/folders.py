@@ -49,6 +49,10 @@ def _rated(name, value, half=0.05, n=32):
     return {name: value, **ends, f"{name}_n": n}
 
 
+def _read(name, value, half=1.5, n=32):
+    return {name: value, f"{name}_low": value - half, f"{name}_high": value + half, f"{name}_n": n}
+
+
 def _row(number, gamma, percent, objective, seed):
     closed = objective == "wdoor"
     luck = ((number * 7) % 5 - 2) / 100
@@ -56,6 +60,7 @@ def _row(number, gamma, percent, objective, seed):
     figures |= _rated("asr_prefill", 0.02 if closed else 0.95 + luck)
     for name in RATES:
         figures |= _rated(name, {"utility": 0.97, "new_tasks": 0.4 + gamma / 10 + luck}.get(name, 0.03))
+    figures |= _read("refusal_margin", 6.0 if closed else -9.0 + luck) | _read("kl_depth", 0.75)
     figures |= {"epochs": 2, "wall_s": 12.5, "selected_rows": 4 * percent // 10, "ranking_auc": 0.9}
     figures |= {"seconds_train": 4.0, "seconds_rank": 5.0 if number % 4 == 0 else 0.0, "seconds_saved": 6.0}
     swept = {"selector.gamma": gamma, "selection.percent": percent, "objective.name": objective}
@@ -84,10 +89,13 @@ def _write_backlog(folder, trials):
     entries = [{"do": "start", "run": f"sweep:{folder.name}", "spec": {}}]
     for key in dict.fromkeys((gamma, seed) for gamma, _, _, seed in trials):
         entries.append({"do": "start", "run": f"stage:{_rank_key(*key)}", "spec": {"stage": "rank"}})
+    entries.append({"do": "start", "run": "stage:feed", "spec": {"stage": "base readings"}})
+    entries.append({"do": "log", "run": "stage:feed", "step": 1, "metrics": {"eval/refusal_margin_0": 8.0}})
     for number, (gamma, _, objective, _) in enumerate(trials):
         for step in (20, 40):
             loss = {"train/loss": 4 / step + gamma, "train/retain_loss": 2 / step, "eval/safety_score": step / 40}
             final = {"eval/asr_prefill_1": 0.1, "eval/asr_prefill_5": 0.0 if objective == "wdoor" else 0.9} if step == 40 else {}
+            final |= {"eval/kl_depth_1": 0.5, "eval/kl_depth_2": 0.1, "eval/refusal_margin_0": 4.0} if step == 40 else {}
             entries.append({"do": "log", "run": f"trial:{a_trial(number)}", "step": step, "metrics": loss | final})
     lines = (json.dumps({"time_ms": began + 1000 * place, **entry}) for place, entry in enumerate(entries))
     (folder / "tracking.jsonl").write_text("".join(f"{line}\n" for line in lines))

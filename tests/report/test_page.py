@@ -60,6 +60,16 @@ def test_every_picture_is_a_file_too(folder, text):
         ET.parse(path)
 
 
+def test_figures_in_nats_have_pictures_with_scales_of_their_own(folder, text):
+    """Their differences are not drawn among those of rates, and by depth the base model stands beside the trials."""
+    names = {path.stem for path in (folder / "plots").glob("*.svg")}
+    assert {"differences-2-objective", "differences-2-objective-nats", "kl-depth-objective", "refusal-margin-objective"} <= names
+    drawn = {name: (folder / "plots" / f"{name}.svg").read_text() for name in names}
+    assert "refusal margin" in drawn["differences-2-objective-nats"] and "refusal margin" not in drawn["differences-2-objective"]
+    assert "base model" in drawn["refusal-margin-objective"] and "base model" not in drawn["kl-depth-objective"]
+    assert "nats" in drawn["setting-objective-refusal_margin"] and "rate, 0 to 1" not in drawn["setting-objective-refusal_margin"]
+
+
 def test_ids_are_unique_on_the_page_and_colours_are_variables(text):
     ids = re.findall(r'\bid="([^"]+)"', text)
     assert len(ids) == len(set(ids))

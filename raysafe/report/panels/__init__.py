@@ -3,7 +3,7 @@
 A panel that fails or has nothing to draw costs the page nothing: its place says why.
 """
 
-from raysafe.report.panels import cost, curves, rankings, settings, tradeoffs
+from raysafe.report.panels import cost, curves, depths, rankings, settings, tradeoffs
 from raysafe.report.panels.base import Absent, Panel, Subject, all_of
 
 __all__ = ["PANELS", "Absent", "Panel", "Subject"]
@@ -29,8 +29,10 @@ PANELS: list[Panel] = [
     ),
     Panel(
         "depths", "Prefilling, by depth",
-        "Attack success over the number of tokens of a forbidden answer that are put into the model's mouth.",
-        tradeoffs.depths,
+        "Attack success over the number of tokens of a forbidden answer that are put into the model's mouth; beside it how far "
+        "training moved the model at each token of such an answer, and by how much it would rather refuse there than go on. "
+        "Safety that is a few tokens deep has moved the first ones alone.",
+        all_of(depths.prefilling, depths.distance, depths.refusing),
     ),
     Panel(
         "scores", "Scores of the rankings",

@@ -7,6 +7,7 @@ from typing import Any
 from raysafe.report.answer import Answer
 from raysafe.report.data import ReportData, mean_of
 from raysafe.report.drawing import MOST_SERIES, MUTED, Plot, series_style
+from raysafe.report.figures import unit_of
 from raysafe.report.means import interval
 from raysafe.report.naming import setting_text, trial_title
 from raysafe.report.summary import TrialRow
@@ -179,6 +180,20 @@ def rate_axis(axes: Any, values: Iterable[float], across: bool = False) -> None:
     (axes.set_xlim if across else axes.set_ylim)(low, high)
     axes.locator_params(axis="x" if across else "y", nbins=6, steps=[1, 2, 5, 10])
     (axes.xaxis if across else axes.yaxis).set_major_formatter(lambda value, _: f"{value:.2f}".rstrip("0").rstrip(".") or "0")
+
+
+def unit_title(figure: str) -> str:
+    """What an axis of a figure's values is called."""
+    return "nats" if unit_of(figure) == "nats" else RATE
+
+
+def value_axis(axes: Any, figure: str, values: Iterable[float]) -> None:
+    """Limits around a figure's values: as `rate_axis` for shares, else as wide as they are."""
+    if unit_of(figure) == "share":
+        rate_axis(axes, values)
+    else:
+        axes.margins(y=0.08)
+        axes.locator_params(axis="y", nbins=6)
 
 
 def base_line(axes: Any, value: float | None) -> None:

@@ -18,6 +18,7 @@ TRAINING = {
     "eval/safety_score": ("safety score while training", RATE),
     "eval/win_rate": ("win rate while training", RATE),
     "eval/asr_prefill": ("ASR prefill while training", RATE),
+    "eval/refusal_margin": ("refusal margin while training", "nats"),
 }
 """Metric to (title, axis) of the pictures of trials."""
 SELECTOR = {

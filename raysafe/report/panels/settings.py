@@ -2,33 +2,38 @@
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from raysafe.report.answer import change, level_text
 from raysafe.report.drawing import COLOURS, MUTED, PAPER, Canvas, Plot, canvas, label, small
 from raysafe.report.effects import Effect
+from raysafe.report.figures import Unit, unit_of
 from raysafe.report.naming import setting_text
 from raysafe.report.panels.base import (
     BASE_STYLE,
     MOST_DOTS,
-    RATE,
     Absent,
     Subject,
     axis_title,
     base_line,
     is_number,
     over_seeds,
-    rate_axis,
     series,
     setting_axis,
     split,
     text_on,
     tip,
+    unit_title,
+    value_axis,
 )
 from raysafe.report.summary import TrialRow
 
+UNITS: tuple[Unit, ...] = ("share", "nats")
+"""Of figures that are compared, each on a scale of its own."""
 MOST_HEAT_PAIRS = 3
+LEAST_SPAN = 1.0
+"""Nats that a map's colours span at least, so that small differences are not blown up."""
 MOST_CELLS = 10
 """Levels of either setting up to which each cell of a heat map has its number."""
 
@@ -37,17 +42,24 @@ def differences(subject: Subject) -> list[Plot]:
     """A picture a factor: for each figure its largest difference between two levels."""
     if not subject.answer.effects.effects:
         raise Absent("no two levels of a setting can be compared yet")
-    return [_forest(subject, factor, place) for place, factor in enumerate(subject.answer.effects.factors)]
+    factors = list(enumerate(subject.answer.effects.factors))
+    plots = [_forest(subject, factor, place, unit) for unit in UNITS for place, factor in factors]
+    return [plot for plot in plots if plot is not None]
 
 
-def _forest(subject: Subject, factor: tuple[str, ...], place: int) -> Plot:
-    found = subject.answer.effects.by_factor[factor]
+def _forest(subject: Subject, factor: tuple[str, ...], place: int, unit: Unit) -> Plot | None:
+    """Of the figures of one unit; None where none was compared."""
+    found = [effect for effect in subject.answer.effects.by_factor[factor] if unit_of(effect.figure) == unit]
+    if not found:
+        return None
     largest: dict[str, Effect] = {}
     for effect in found:
         largest.setdefault(effect.figure, effect)
     shown = [largest[figure] for figure in subject.answer.titles if figure in largest]
     name = " and ".join(subject.data.names[key] for key in factor)
-    picture = canvas(f"{name}: largest difference of each figure", x="difference of two levels", height=70 + 31 * len(shown))
+    what = "difference of two levels" + ("" if unit == "share" else f", {unit}")
+    picture = canvas(f"{name}: largest difference of each figure", x=what, height=70 + 31 * len(shown))
+    reach = 1.0 if unit == "share" else max(max(abs(effect.low), abs(effect.high)) for effect in shown)
     axes = picture.axes
     axes.axvline(0, color=MUTED, linewidth=1)
     for line, effect in enumerate(reversed(shown)):
@@ -61,13 +73,15 @@ def _forest(subject: Subject, factor: tuple[str, ...], place: int) -> Plot:
             color=colour,
             marker="o" if effect.shown else "D",
         )
-        label(axes, -1.02, line + 0.42, text)
+        label(axes, -1.02 * reach, line + 0.42, text)
     axes.set_yticks([])
-    axes.set_xticks([-1, -0.5, 0, 0.5, 1], ["−1", "−0.5", "0", "+0.5", "+1"])
+    if unit == "share":
+        axes.set_xticks([-1, -0.5, 0, 0.5, 1], ["−1", "−0.5", "0", "+0.5", "+1"])
     axes.set_ylim(-0.5, len(shown) - 0.25)
-    axes.set_xlim(-1.05, 1.05)
+    axes.set_xlim(-1.05 * reach, 1.05 * reach)
     axes.grid(axis="y", visible=False)
-    return picture.named(f"differences-{place}-{name.replace(' ', '-')}")
+    beside = "" if unit == "share" else f"-{unit}"
+    return picture.named(f"differences-{place}-{name.replace(' ', '-')}{beside}")
 
 
 def by_setting(subject: Subject) -> list[Plot]:
@@ -82,7 +96,7 @@ def _multiple(subject: Subject, key: str, figure: str) -> Plot:
     lines, base, levels = series(subject, colour), subject.base(figure), subject.levels(key)
     legend = [(text, style) for text, style, _ in lines] if colour else []
     legend += [("base model", BASE_STYLE)] if base is not None else []
-    picture = canvas(f"{title} over {name}", x=axis_title(key, name), y=RATE, legend=legend)
+    picture = canvas(f"{title} over {name}", x=axis_title(key, name), y=unit_title(figure), legend=legend)
     places = setting_axis(picture.axes, levels)
     base_line(picture.axes, base)
     reached = [base] if base is not None else []
@@ -91,7 +105,7 @@ def _multiple(subject: Subject, key: str, figure: str) -> Plot:
         shift = 0.5 * ((number + 0.5) / len(lines) - 0.5) if beside else 0.0
         parts = dict(zip((place + shift for place in places), split(rows, key, levels), strict=True))
         reached += _line(subject, picture, style | beside, parts, figure)
-    rate_axis(picture.axes, reached)
+    value_axis(picture.axes, figure, reached)
     return picture.named(f"setting-{name}-{figure}")
 
 
@@ -148,25 +162,36 @@ def _heat_map(subject: Subject, pair: tuple[str, str], figure: str) -> Plot:
     )
     axes = picture.axes
     colours = colormaps["viridis"].resampled(32)
-    mesh = axes.pcolormesh(values, cmap=colours, vmin=0, vmax=1, edgecolors=PAPER, linewidth=1.5)
+    low, high = _span(figure, values)
+    mesh = axes.pcolormesh(values, cmap=colours, vmin=low, vmax=high, edgecolors=PAPER, linewidth=1.5)
     axes.grid(visible=False)
     for texts, ticks in ((columns, axes.set_xticks), (lines, axes.set_yticks)):
         kept = range(0, len(texts), max(1, -(-len(texts) // 10)))
         ticks([place + 0.5 for place in kept], [setting_text(texts[place]) for place in kept])
-    _scale(picture, mesh)
+    _scale(picture, mesh, 0.11 if unit_of(figure) == "share" else 0.14)
     if max(len(columns), len(lines)) <= MOST_CELLS:
         for row, line in enumerate(values):
             for column, value in enumerate(line):
                 if not math.isnan(value):
-                    small(axes, column + 0.5, row + 0.5, f"{value:.2f}", color=text_on(value))
+                    small(axes, column + 0.5, row + 0.5, f"{value:.2f}", color=text_on((value - low) / (high - low)))
     return picture.named(f"map-{x_name}-{y_name}-{figure}")
 
 
-def _scale(picture: Canvas, mesh: Any) -> None:
-    """The colours' scale, right of the axes."""
+def _span(figure: str, values: Sequence[Sequence[float]]) -> tuple[float, float]:
+    """What the colours reach from and to: 0 to 1 for shares, the values themselves for what has no bounds."""
+    known = [value for line in values for value in line if not math.isnan(value)]
+    if unit_of(figure) == "share" or not known:
+        return 0.0, 1.0
+    low, high = min(known), max(known)
+    room = max(0.0, LEAST_SPAN - (high - low)) / 2
+    return low - room, high + room
+
+
+def _scale(picture: Canvas, mesh: Any, room: float) -> None:
+    """The colours' scale, right of the axes, in so much of the picture's width."""
     box = picture.axes.get_position()
-    picture.axes.set_position((box.x0, box.y0, box.width - 0.11, box.height))
-    scale = picture.figure.add_axes((box.x1 - 0.08, box.y0, 0.025, box.height))
+    picture.axes.set_position((box.x0, box.y0, box.width - room, box.height))
+    scale = picture.figure.add_axes((box.x1 - room + 0.03, box.y0, 0.025, box.height))
     bar = picture.figure.colorbar(mesh, cax=scale)
     bar.outline.set_visible(False)
     scale.tick_params(labelsize=7.5, color=MUTED, labelcolor=MUTED, length=2)

@@ -1,9 +1,8 @@
-"""What is paid for safety: Pareto fronts, and the success of prefilling by its depth."""
+"""What is paid for safety: Pareto fronts."""
 
 from collections.abc import Sequence
 
-from raysafe.report.data import VARIANT
-from raysafe.report.drawing import MOST_SERIES, MUTED, Plot, canvas
+from raysafe.report.drawing import MUTED, Plot, canvas
 from raysafe.report.naming import trial_title
 from raysafe.report.panels.base import RATE, Absent, Spread, Subject, over_seeds, rate_axis, series
 from raysafe.report.summary import TrialRow
@@ -82,33 +81,3 @@ def _front_line(axes: object, points: Points) -> None:
     front = on_front(points)
     if len(front) > 1:
         axes.step([x for x, _, _ in front], [y for _, y, _ in front], where="post", color=MUTED, linewidth=1, zorder=1)  # type: ignore[attr-defined]
-
-
-def depths(subject: Subject) -> list[Plot]:
-    """The attack's success over the tokens that are put into the model's mouth, for each setting that colours tell apart."""
-    found = {name for row in subject.data.scored for name in row.figures if name.startswith(VARIANT)}
-    tokens = sorted(int(name.removeprefix(VARIANT)) for name in found if name.removeprefix(VARIANT).isdigit())
-    if not tokens:
-        raise Absent("no trial was attacked by prefilling")
-    keys = sorted(subject.varied, key=lambda key: key != subject.colour_key())
-    few = [key for key in keys if len(subject.levels(key)) <= MOST_SERIES]
-    return [_depth(subject, key, tokens) for key in few] or [_depth(subject, None, tokens)]
-
-
-def _depth(subject: Subject, key: str | None, tokens: Sequence[int]) -> Plot:
-    lines = series(subject, key)
-    legend = [(name, style) for name, style, _ in lines] if key else []
-    name = subject.data.names[key] if key else "all"
-    picture = canvas(f"ASR by prefill depth{f', by {name}' if key else ''}", x="prefilled tokens", y=RATE, legend=legend)
-    for _, style, rows in lines:
-        known = {depth: spread for depth in tokens if (spread := over_seeds(rows, f"{VARIANT}{depth}"))}
-        if known:
-            low, high = [one.low for one in known.values()], [one.high for one in known.values()]
-            picture.axes.fill_between(list(known), low, high, color=style["color"], alpha=0.14, linewidth=0)
-            means = [one.value for one in known.values()]
-            picture.axes.plot(list(known), means, color=style["color"], linestyle=style["linestyle"], linewidth=1.6)
-            texts = [f"{depth} tokens: {one.value:.2f} [{one.low:.2f}, {one.high:.2f}]" for depth, one in known.items()]
-            picture.points(list(known), means, texts, color=style["color"], marker=style["marker"], s=30)
-    picture.axes.set_xticks(tokens)
-    rate_axis(picture.axes, [0.0, 1.0])
-    return picture.named(f"depth-{name}")
