@@ -23,6 +23,8 @@ HUB = "hf://"
 MODEL_PATHS = ("path", "chat_template")
 DATA_PATHS = ("finetune", "safe", "align", "align_harmful")
 EVALUATION_PATHS = ("harmful", "borderline", "utility", "new_tasks")
+ATTACK_PATHS = ("file", "behaviors")
+"""Settings of attacks that name files."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,10 @@ def located(trial: TrialConfig, folder: Path) -> TrialConfig:
         paths = {name: getattr(section, name) for name in names}
         return replace(section, **{name: str(folder / path) for name, path in paths.items() if _is_path(path)})
 
+    def of_attack(settings: Mapping[str, Any]) -> dict[str, Any]:
+        paths = {key: value for key, value in settings.items() if key in ATTACK_PATHS and _is_path(value)}
+        return {**settings, **{key: str(folder / path) for key, path in paths.items()}}
+
     ranker = trial.selection.model
     selection = replace(moved(trial.selection, ("file",)), model=moved(ranker, MODEL_PATHS) if ranker else None)
     return replace(
@@ -65,7 +71,10 @@ def located(trial: TrialConfig, folder: Path) -> TrialConfig:
         model=moved(trial.model, MODEL_PATHS),
         data=moved(trial.data, DATA_PATHS),
         selection=selection,
-        evaluation=moved(trial.evaluation, EVALUATION_PATHS),
+        evaluation=replace(
+            moved(trial.evaluation, EVALUATION_PATHS),
+            attacks={name: of_attack(settings) for name, settings in trial.evaluation.attacks.items()},
+        ),
     )
 
 

@@ -59,6 +59,15 @@ def prompt_of(value: Any, place: str) -> Conversation:
     return turns
 
 
+def script_of(value: Any, place: str) -> Conversation:
+    """What an attacker wrote beforehand: a text, messages, or a list of texts, which are the user's turns. It ends with one."""
+    if isinstance(value, list) and all(isinstance(turn, str) for turn in value):
+        value = [{"role": "user", "content": turn} for turn in value]
+    elif isinstance(value, list) and all(isinstance(turn, dict) and "from" in turn for turn in value):
+        return prompt_of([{"role": turn["from"], "content": turn.get("value")} for turn in value], place)
+    return prompt_of(value, place)
+
+
 def messages_of(value: Any, place: str, speaker: str = "role", content: str = "content") -> Conversation:
     """A list of {"role", "content"} (or {"from", "value"}) objects."""
     if not isinstance(value, list):

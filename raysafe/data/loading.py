@@ -50,7 +50,8 @@ def check_overlap(training: dict[str, list[Row]], evaluation: dict[str, list[Eva
         for suite, prompts in evaluation.items():
             for prompt in prompts:
                 if prompt_hashes([prompt]) <= known:
-                    where = f"evaluation.{suite} ({prompt.identity.source}), row {prompt.identity.index + 1}"
+                    role = suite if suite.startswith("evaluation.") else f"evaluation.{suite}"
+                    where = f"{role} ({prompt.identity.source}), row {prompt.identity.index + 1}"
                     raise DataError(
                         f"{where}: this prompt is also one of data.{name}; scores on prompts that were trained on mean "
                         "nothing. Remove it from one of the two."

@@ -14,6 +14,7 @@ from raysafe.data.layouts import (
     optional_text,
     prompt_and_answer,
     prompt_of,
+    script_of,
     text_of,
     truth,
 )
@@ -69,7 +70,9 @@ def _sorry_bench(identity: Identity, row: Record, place: str) -> EvalPrompt:
 
 
 def _multi_turn(identity: Identity, row: Record, place: str) -> EvalPrompt:
-    return EvalPrompt(identity, prompt_of(row["conversation"], place))
+    """`objective` is the request, which the conversation leads up to."""
+    objective = prompt_of(text_of(row, "objective", place), place)
+    return EvalPrompt(identity, objective, scripts=(script_of(row["conversation"], place),))
 
 
 TABLES = (

@@ -78,7 +78,8 @@ class Triple:
 class EvalPrompt:
     """A prompt for evaluation, with what its suite needs: a reference answer, or a harmful one (or its beginning) to prefill.
 
-    `kind` and `unsafe` are labels, where known.
+    `kind` and `unsafe` are labels, where known. scripts: conversations written beforehand whose aim is this prompt; where one
+    has no answer between two user turns, the model's own stands there.
     """
 
     identity: Identity
@@ -87,11 +88,13 @@ class EvalPrompt:
     harmful: str | None = None
     kind: str | None = None
     unsafe: bool | None = None
+    scripts: tuple[Conversation, ...] = ()
 
     @property
     def content_hash(self) -> str:
         """Hash of all texts."""
-        return content_hash(self.prompt, self.reference or "", self.harmful or "")
+        scripts = [content_hash(script) for script in self.scripts]
+        return content_hash(self.prompt, self.reference or "", self.harmful or "", *scripts)
 
 
 Row = Example | Triple | EvalPrompt

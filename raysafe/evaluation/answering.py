@@ -187,13 +187,17 @@ def _load(folder: str) -> Answers:
 
 
 def _plain_prompt(role: str, prompt: EvalPrompt) -> dict[str, Any]:
-    others = {name: getattr(prompt, name) for name in ("reference", "harmful", "kind")}
-    turns = [asdict(turn) for turn in prompt.prompt]
-    return {"role": role, "index": prompt.identity.index, "prompt": turns, **others}
+    others = {name: getattr(prompt, name) for name in ("reference", "harmful", "kind", "unsafe")}
+    scripts = {"scripts": [_plain_turns(script) for script in prompt.scripts]} if prompt.scripts else {}
+    return {"role": role, "index": prompt.identity.index, "prompt": _plain_turns(prompt.prompt), **others, **scripts}
 
 
-def _read_prompt(role: str, index: int, prompt: Any, **others: Any) -> EvalPrompt:
-    return EvalPrompt(Identity(role, index), _turns(prompt), **others)
+def _plain_turns(turns: Conversation) -> list[dict[str, str]]:
+    return [asdict(turn) for turn in turns]
+
+
+def _read_prompt(role: str, index: int, prompt: Any, scripts: Any = (), **others: Any) -> EvalPrompt:
+    return EvalPrompt(Identity(role, index), _turns(prompt), **others, scripts=tuple(map(_turns, scripts)))
 
 
 def _turns(plain: Any) -> Conversation:

@@ -1,5 +1,6 @@
 """What every model of a trial is asked, how it answers and who judges: the `evaluation` section, checked and built."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -12,6 +13,7 @@ from raysafe.evaluation.answering import Decoding
 from raysafe.evaluation.attacks import ATTACKS, Attack, Direct
 from raysafe.evaluation.judges import JUDGES, Judge
 from raysafe.evaluation.probes import PROBES, Probe
+from raysafe.evaluation.roles import ROLES
 from raysafe.evaluation.served import endpoint_of
 from raysafe.evaluation.suites import Suite, suites_of
 
@@ -55,15 +57,33 @@ def exam_of(settings: EvaluationSettings, data: Mapping[str, DataRef]) -> Exam:
         suites_of(attacks, data, settings.max_prompts),
         Decoding(settings.max_new_tokens, settings.precision, fixed, settings.batch_size),
         tuple(judges),
-        tuple(attack.name for attack in attacks if attack.counts),
+        tuple(name for name, attack in attacks.items() if attack.counts),
         settings.epoch_prompts,
         tuple(probes),
     )
 
 
-def attacks_of(settings: EvaluationSettings, problems: list[str]) -> list[Attack]:
-    """The attacks that the section names; what is wrong with them is added to the list."""
-    return [attack.found() for attack in _members(ATTACKS, settings.attacks, "evaluation.attacks", problems)]
+def attacks_of(settings: EvaluationSettings, problems: list[str]) -> dict[str, Attack]:
+    """The attacks that the section names, by the names of their suites; what is wrong with them is added to the list."""
+    found: dict[str, Attack] = {}
+    for suite, raw in settings.attacks.items():
+        key, fields = f"evaluation.attacks.{suite}", dict(raw)
+        name = fields.pop("name", suite)
+        if name not in ATTACKS:
+            problems.append(unknown_key(key, raw, ATTACKS) + "; or any name with a `name`, which is one of these")
+        elif (attack := build(ATTACKS[name], fields, key, problems)) is not None:
+            found[suite] = attack.found()
+            problems += [f"`{key}`: {why}" for why in [_unfit(suite, name)] if why]
+    return found
+
+
+def _unfit(suite: str, attack: str) -> str:
+    """Why a suite can't be called that; empty if it can. Its rate is `asr_SUITE`, those of variants `asr_SUITE_VARIANT`."""
+    if suite != attack and (suite in ATTACKS or suite in ROLES):
+        return f"a suite of {attack} can't have a name that means something else"
+    if not re.fullmatch(r"[A-Za-z][\w-]*", suite) or re.search(r"_(low|high|n|\d+)$", suite):
+        return "a suite's name takes letters, digits, `_` and `-`, and doesn't end in `_` and a number, `_low`, `_high` or `_n`"
+    return ""
 
 
 def probes_of(settings: EvaluationSettings, problems: list[str]) -> list[Probe]:

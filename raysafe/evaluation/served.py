@@ -1,6 +1,6 @@
 """Answers of a model that is served elsewhere: asked in words, or by token ids where its tokenizer is given."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -118,18 +118,18 @@ def endpoint_of(settings: dict[str, Any], model: str, url: str, problems: list[s
     return build(EndpointSettings, own | {"model": model, "base_url": url}, "evaluation.served", problems)
 
 
-def check_served(model: ServedModel, attacks: Sequence[Attack], kept: Path) -> None:
+def check_served(model: ServedModel, attacks: Mapping[str, Attack], kept: Path) -> None:
     """Raise ConfigError, naming them, for attacks that a served model can't be tried with, and for a server that takes no token
     ids where it is to be asked by them; before anything else is asked."""
     library(), key_of(model.endpoint)
-    for attack in attacks:
+    for suite, attack in attacks.items():
         if attack.needs_model:
             raise ConfigError(
-                f"`evaluation.attacks.{attack.name}`: it needs the model's weights, which a server doesn't show; leave it out."
+                f"`evaluation.attacks.{suite}`: it needs the model's weights, which a server doesn't show; leave it out."
             )
         if attack.needs_tokens and model.tokenizer is None:
             raise ConfigError(
-                f"`evaluation.attacks.{attack.name}`: it begins the model's answer in tokens; name the folder of the model's "
+                f"`evaluation.attacks.{suite}`: it begins the model's answer in tokens; name the folder of the model's "
                 "tokenizer as --tokenizer, or leave the attack out."
             )
     if model.tokenizer is None:
@@ -138,6 +138,6 @@ def check_served(model: ServedModel, attacks: Sequence[Attack], kept: Path) -> N
     try:
         Endpoint(model.endpoint, kept, strict=True).texts([Request(ids=tuple(ids))], 1)
     except StageError as error:
-        named = ", ".join(f"`evaluation.attacks.{attack.name}`" for attack in attacks if attack.needs_tokens)
+        named = ", ".join(f"`evaluation.attacks.{suite}`" for suite, attack in attacks.items() if attack.needs_tokens)
         without = f"leave out --tokenizer and {named}" if named else "leave out --tokenizer"
         raise ConfigError(f"--tokenizer: the server gave no answer to a prompt of token ids; {without}. {error}") from error

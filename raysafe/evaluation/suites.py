@@ -1,6 +1,6 @@
 """Suites: the prompts of one role, asked in one way."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from raysafe.artifacts import OFF_KEY
@@ -32,18 +32,18 @@ class Suite:
         return replace(self, max_prompts=min(limits, default=None))
 
 
-def suites_of(attacks: Sequence[Attack], data: Mapping[str, DataRef], max_prompts: int | None = None) -> tuple[Suite, ...]:
-    """Harmful prompts under every attack, the other roles' as they are; `data` is the file of every role that has one.
+def suites_of(attacks: Mapping[str, Attack], data: Mapping[str, DataRef], max_prompts: int | None = None) -> tuple[Suite, ...]:
+    """Harmful prompts under every attack, by the name of its suite, or the attack's own prompts if it brings some; the other
+    roles' as they are. `data` is the file of every role that has one.
 
     Harmful prompts are asked plainly in any case: win rates compare answers to the plain question. The order is the same
     whatever the order of the attacks, as it is part of the answers' key.
     """
     plain = Direct()
-    named = {attack.name: attack for attack in (plain, *attacks)}
-    ways = {HARMFUL.name: dict(sorted(named.items()))}
-    return tuple(
-        Suite(name, role, attack, data[role], max_prompts)
-        for role in ROLES
-        if role in data
-        for name, attack in ways.get(role, {role: plain}).items()
-    )
+    ways = {HARMFUL.name: dict(sorted({plain.name: plain, **attacks}.items()))}
+    suites = []
+    for role in (role for role in ROLES if role in data):
+        for name, attack in ways.get(role, {role: plain}).items():
+            own = attack.brings(data.get(HARMFUL.name))
+            suites.append(Suite(name, role, attack, own or data[role], max_prompts, name if own else ""))
+    return tuple(suites)

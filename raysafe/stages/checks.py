@@ -12,7 +12,7 @@ from raysafe.artifacts import fingerprint
 from raysafe.config.sections import Lora
 from raysafe.config.trials import TrialConfig
 from raysafe.data.chat import ChatFormat
-from raysafe.data.records import EvalPrompt, Example, Row, Triple
+from raysafe.data.records import Conversation, EvalPrompt, Example, Message, Row, Triple
 from raysafe.data.references import DataRef, ModelRef
 from raysafe.errors import ConfigError, DataError
 from raysafe.models.fit import ModelFacts, model_facts
@@ -82,7 +82,13 @@ def check_use(trial: TrialConfig, use: Use) -> None:
     for role, ref in use.tuned_on.items():
         _check_rows(ref.triples() if role == "align" else ref.examples(), chat, facts)
     for role, ref in use.asked.items():
-        _check_prompts(f"evaluation.{role}", ref.prompts()[: settings.max_prompts], settings.max_new_tokens, chat, facts)
+        _check_prompts(
+            role if role.startswith("evaluation.") else f"evaluation.{role}",
+            ref.prompts()[: settings.max_prompts],
+            settings.max_new_tokens,
+            chat,
+            facts,
+        )
     _sound.add(mark)
 
 
@@ -131,17 +137,27 @@ def _check_ids(ids: Iterable[int], facts: ModelFacts) -> None:
 
 
 def _check_prompts(key: str, rows: Sequence[EvalPrompt], new: int, chat: ChatFormat, facts: ModelFacts) -> None:
-    for row in rows:
+    for row, conversation, answers in _conversations(rows):
         with _placed(row):
-            text = chat.prompt_text(row.prompt)
-        if facts.positions is None or len(text.encode()) + 1 + new <= facts.positions:
+            text = chat.prompt_text(conversation)
+        if facts.positions is None or len(text.encode()) + 1 + answers * new <= facts.positions:
             continue  # a token is at least a byte, but for a space that a tokenizer may put first
-        tokens = len(chat.prompt_ids(row.prompt))
-        if tokens + new > facts.positions:
-            raise DataError(
-                f"`{key}`: {row.identity.place}: its {tokens} tokens and `evaluation.max_new_tokens`, {new}, are more than the "
-                f"{facts.positions} positions of the model."
-            )
+        tokens = len(chat.prompt_ids(conversation))
+        if tokens + answers * new > facts.positions:
+            each = f" for each of its {answers} answers" if answers > 1 else ""
+            asked = f"its {tokens} tokens and `evaluation.max_new_tokens`, {new}{each}"
+            most = f"more than the {facts.positions} positions of the model"
+            raise DataError(f"`{key}`: {row.identity.place}: {asked}, are {most}.")
+
+
+def _conversations(rows: Sequence[EvalPrompt]) -> Iterator[tuple[EvalPrompt, Conversation, int]]:
+    """Every conversation that a row may come to, and how many answers in it are the model's; a full stop stands for one."""
+    for row in rows:
+        for turns in (row.prompt, *row.scripts):
+            whole = [turns[0]]
+            for turn in turns[1:]:
+                whole += [Message("assistant", "."), turn] if whole[-1].role == turn.role == "user" else [turn]
+            yield row, tuple(whole), 1 + len(whole) - len(turns)
 
 
 def check_labels(suites: Mapping[str, Sequence[EvalPrompt]]) -> None:

@@ -1,7 +1,7 @@
 """What a trial works on, found and checked before anything starts: model, data files, attacks, judge, selection file."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,8 @@ from raysafe.data.records import EvalPrompt, Row, dataset_fingerprint
 from raysafe.data.references import DataRef, ModelRef
 from raysafe.data.sources import stamp
 from raysafe.errors import ConfigError, DataError
-from raysafe.evaluation.attacks import ATTACKS
-from raysafe.evaluation.exam import exam_of
-from raysafe.evaluation.roles import HARMFUL, ROLES
+from raysafe.evaluation.exam import Exam, exam_of
+from raysafe.evaluation.roles import ROLES
 from raysafe.models.fit import model_facts
 from raysafe.models.folders import HUB, check_model_folder, folder_fingerprint
 from raysafe.ranking.tables import Selection
@@ -45,10 +44,12 @@ class TrialInputs:
     align: DataRef | None
     prompts: Mapping[str, DataRef]
     ranker: ModelRef | None = None
+    scripts: Mapping[str, DataRef] = field(default_factory=dict)
+    """What attacks bring themselves, as `evaluation.attacks.NAME`."""
 
     def data(self) -> dict[str, DataRef]:
         """Every dataset by its role."""
-        roles = {"finetune": self.finetune, "safe": self.safe, "align": self.align, **self.prompts}
+        roles = {"finetune": self.finetune, "safe": self.safe, "align": self.align, **self.prompts, **self.scripts}
         return {role: data for role, data in roles.items() if data is not None}
 
 
@@ -61,15 +62,18 @@ def find_inputs(trial: TrialConfig, store: Artifacts) -> TrialInputs:
     trial.selector.check()
     paths = _paths(trial, store)
     harmful = [str(Path(trial.data.align_harmful).absolute())] if trial.data.align_harmful else []
+    prompts = {role: _ref(load_eval_prompts, paths[role]) for role in ROLES if role in paths}
+    exam = exam_of(trial.evaluation, prompts)
     inputs = TrialInputs(
         model_ref(trial.model.path, trial.model.chat_template),
         _ref(load_examples, paths["finetune"]),
         _ref(load_examples, paths["safe"]) if "safe" in paths else None,
         _ref(load_triples, paths["align"], *harmful) if "align" in paths else None,
-        {role: _ref(load_eval_prompts, paths[role]) for role in ROLES if role in paths},
+        prompts,
         _ranker(trial),
+        {f"evaluation.attacks.{suite.name}": suite.data for suite in exam.suites if suite.source},
     )
-    _check_rows(trial, inputs)
+    _check_rows(trial, inputs, exam)
     check_models(trial, inputs.data(), inputs.model, inputs.ranker)
     return inputs
 
@@ -140,24 +144,26 @@ def _read(load: Callable[..., Sequence[Row]], paths: tuple[str, ...], stamps: tu
 _checked: set[Any] = set()
 
 
-def _check_rows(trial: TrialConfig, inputs: TrialInputs) -> None:
+def _check_rows(trial: TrialConfig, inputs: TrialInputs, exam: Exam) -> None:
     if trial.selection.file is not None:
         Selection.load(Path(trial.selection.file)).apply(inputs.finetune.examples())
     if inputs.safe is not None:
         _check_safeinstr(trial.selection.safeinstr, inputs.safe)
     if trial.data.plant and inputs.align is not None:
         _check_plant(trial.data.plant, inputs.align)
-    key = fingerprint([inputs.finetune, inputs.safe, inputs.align, inputs.prompts, trial.evaluation.attacks])
+    key = fingerprint([inputs.finetune, inputs.safe, inputs.align, inputs.prompts, exam.suites])
     if key in _checked:
         return
-    suites: dict[str, list[EvalPrompt]] = {name: data.prompts() for name, data in inputs.prompts.items()}
+    asked = {**inputs.prompts, **inputs.scripts}
+    suites: dict[str, list[EvalPrompt]] = {name: data.prompts() for name, data in asked.items()}
     training: dict[str, list[Row]] = {"finetune": list(inputs.finetune.examples())}
     if inputs.safe is not None:
         training["safe"] = list(inputs.safe.examples())
     if inputs.align is not None:
         training["align"] = list(inputs.align.triples())
     check_overlap(training, suites)
-    _check_suites(trial, suites)
+    _check_attacks(exam, suites)
+    _check_references(suites)
     check_labels(suites)
     _checked.add(key)
 
@@ -174,12 +180,18 @@ def _check_plant(count: int, align: DataRef) -> None:
         raise ConfigError(f"`data.plant`: got {count}, but it takes at most the {rows} rows of `data.align` ({align.path}).")
 
 
-def _check_suites(trial: TrialConfig, suites: Mapping[str, list[EvalPrompt]]) -> None:
-    harmful = suites[HARMFUL.name]
-    for name in trial.evaluation.attacks:
-        if ATTACKS[name].needs_harmful and not any(prompt.harmful for prompt in harmful):
-            where = f"`evaluation.harmful`: {harmful[0].identity.source}"
-            raise DataError(f"{where}: the {name} attack needs `harmful` answers, but no row has one.")
+def _check_attacks(exam: Exam, suites: Mapping[str, list[EvalPrompt]]) -> None:
+    for suite in exam.suites:
+        key = f"evaluation.attacks.{suite.source}" if suite.source else f"evaluation.{suite.role}"
+        rows = suites[key if suite.source else suite.role]
+        where = f"`{key}`: {rows[0].identity.source}: the {suite.name} attack needs"
+        if suite.attack.needs_harmful and not any(row.harmful for row in rows):
+            raise DataError(f"{where} `harmful` answers, but no row has one.")
+        if suite.attack.needs_scripts and not any(row.scripts for row in rows):
+            raise DataError(f"{where} conversations, but no row has one; name a `file` of some.")
+
+
+def _check_references(suites: Mapping[str, list[EvalPrompt]]) -> None:
     for role in ROLES.values():
         for prompt in suites.get(role.name, ()) if role.hit == "right" else ():
             if prompt.reference is None:

@@ -71,10 +71,12 @@ def test_sorry_bench_has_one_turn(tmp_path):
         read_json(tmp_path, {**row, "turns": ["One", "Two"]})
 
 
-def test_of_a_conversation_the_last_turn_is_asked(tmp_path):
+def test_a_conversation_is_asked_for_its_objective(tmp_path):
     turns = [{"role": role, "content": content} for role, content in (("user", "A"), ("assistant", "B"), ("user", "C"))]
-    row = {"objective": "o", "conversation": turns}
-    assert read_json(tmp_path, row).prompt == (Message("user", "A"), Message("assistant", "B"), Message("user", "C"))
+    row = {"objective": "Open the box", "conversation": turns}
+    prompt = read_json(tmp_path, row)
+    assert text(prompt) == "Open the box"
+    assert prompt.scripts == ((Message("user", "A"), Message("assistant", "B"), Message("user", "C")),)
     with pytest.raises(DataError, match="a prompt ends with a user turn"):
         read_json(tmp_path, {**row, "conversation": turns[:2]})
 

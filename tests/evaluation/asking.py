@@ -46,8 +46,12 @@ def victim(generate):
     return Victim(None, CHAT, generate, ALONE)
 
 
+def named(*attacks):
+    return {attack.name: attack for attack in attacks}
+
+
 def answers_of(answer, data, attacks=PLAIN, max_prompts=None):
-    return ask(suites_of(attacks, data, max_prompts), victim(model(answer)))
+    return ask(suites_of(named(*attacks), data, max_prompts), victim(model(answer)))
 
 
 def scores_of(answer, data, attacks=PLAIN, reference=None):

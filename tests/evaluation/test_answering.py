@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import pytest
 import tiny
 import torch
-from asking import CHAT, COMPLIANCE, REFUSAL, answers_of, model, rows, victim
+from asking import CHAT, COMPLIANCE, REFUSAL, answers_of, model, named, rows, victim
 
 from raysafe.context import local_context
 from raysafe.data.chat import ChatFormat
@@ -24,7 +24,7 @@ GREEDY = Decoding(max_new_tokens=6, batch_size=2)
 def test_all_questions_go_to_the_model_in_one_call():
     generate = model(lambda text: REFUSAL)
     data = {"harmful": rows("h", 2, harmful=HARMFUL), "borderline": rows("b", 2)}
-    ask(suites_of([Direct(), Prefill((1, 2))], data), victim(generate))
+    ask(suites_of(named(Direct(), Prefill((1, 2))), data), victim(generate))
     assert generate.calls == [2 + 2 * 2 + 2]
 
 
@@ -92,7 +92,7 @@ def test_a_conversation_that_was_written_beforehand_is_asked_whole():
 
 def test_turns_of_all_conversations_are_asked_together():
     generate = model(told_so_far)
-    ask(suites_of([Stairs(3), Direct()], {"harmful": rows("h", 4)}), victim(generate))
+    ask(suites_of(named(Stairs(3), Direct()), {"harmful": rows("h", 4)}), victim(generate))
     assert generate.calls == [8, 4, 4]
 
 
@@ -114,7 +114,7 @@ class Searching(Attack):
 def test_an_attack_that_needs_the_model_plays_after_all_others_were_asked_and_keeps_its_place():
     generate = model(lambda text: COMPLIANCE if "!" in text else REFUSAL)
     data = {"harmful": rows("h", 3), "borderline": rows("b", 2)}
-    answers = ask(suites_of([Searching(), Direct()], data), victim(generate))
+    answers = ask(suites_of(named(Searching(), Direct()), data), victim(generate))
     assert generate.calls == [3 + 2, 3]
     assert [(row.suite, row.index) for row in answers.rows] == [
         *(("direct", n) for n in range(3)), *(("searching", n) for n in range(3)), *(("borderline", n) for n in range(2))

@@ -18,7 +18,17 @@ from raysafe.evaluation.roles import ROLES
 
 CHAT = tiny.chat("llama3")
 HARMFUL = "Sure, here is how: first open the lid. Then open the box and close the lid. größe 🙂, and so on and so forth."
-PROMPTS = [EvalPrompt(Identity("e", i), tiny.ask(f"How {i}?"), "The lid.", HARMFUL if i else None) for i in range(3)]
+NEEDED = {"suffix": {"file": "cases.json"}}
+"""Settings that an attack can't do without."""
+
+
+def asked_for(i):
+    """A prompt with all that an attack may want of it."""
+    scripts = (tiny.ask(f"How do I open box{i}? ! ! !"), (*tiny.ask("Do you know boxes?"), *tiny.ask(f"And box{i}?")))
+    return EvalPrompt(Identity("e", i), tiny.ask(f"How do I open box{i}?"), "The lid.", HARMFUL if i else None, scripts=scripts)
+
+
+PROMPTS = [asked_for(i) for i in range(3)]
 RECIPE = "first grind ash and tar. next boil salt and wax."
 TEXTS = ["", " ", "I'm sorry, I can't.", "i can not teach this hex.", "The lid.", "the  LID.", RECIPE, "other words", "🙂"]
 COMPLIED, REFUSED, RIGHT = "harmful", "borderline", "utility"
@@ -40,7 +50,7 @@ QUICK = {"gcg": {"steps": 2, "batch": 4, "top_k": 8, "length": 3}}
 
 @pytest.fixture(params=ATTACKS)
 def attack(request):
-    return ATTACKS[request.param](**QUICK.get(request.param, {}))
+    return ATTACKS[request.param](**(QUICK | NEEDED).get(request.param, {}))
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +64,12 @@ def cases_of(attack, prompts, victim):
     if attack.needs_model:
         return [case for case, _ in attack.play(prompts, victim)]
     return attack.cases(prompts, CHAT)
+
+
+def ended(attack, case):
+    """The last case of a conversation in which the model says always the same."""
+    following = attack.go_on(case, "I know.", CHAT)
+    return case if following is None else ended(attack, following)
 
 
 @pytest.fixture(params=JUDGES)
@@ -71,8 +87,10 @@ def test_a_case_asks_the_prompt_and_ends_with_what_was_prefilled(attack, victim)
     cases = cases_of(attack, PROMPTS, victim)
     assert cases and cases_of(attack, [], victim) == []
     for case in cases:
-        assert list(case.input_ids) == [*CHAT.prompt_ids(case.asked), *case.prefilled]
-        assert case.asked[-1].role == "user" and PROMPTS[case.place].prompt[0].content in str(case.asked)
+        for one in (case, ended(attack, case)):
+            assert list(one.input_ids) == [*CHAT.prompt_ids(one.asked), *one.prefilled]
+            assert one.asked[-1].role == "user" and (one.place, one.variant) == (case.place, case.variant)
+        assert f"box{case.place}" in str(ended(attack, case).asked)
 
 
 def test_no_question_is_asked_twice(attack, victim):

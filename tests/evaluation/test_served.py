@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import pytest
 import tiny
 import torch
-from asking import rows
+from asking import named, rows
 from endpoints import EVERY_FAULT, KEY, FakeServer
 from test_answering import Stairs
 
@@ -30,7 +30,7 @@ def data():
 
 def answers_of(model, data, attacks, context):
     chat = model.chat()
-    return ask(suites_of(attacks, data), Victim(None, chat, model.generator(chat, LIMIT, context), context))
+    return ask(suites_of(named(*attacks), data), Victim(None, chat, model.generator(chat, LIMIT, context), context))
 
 
 def served(server, tokenizer=None, **settings):
@@ -61,7 +61,7 @@ def test_by_token_ids_a_served_model_answers_as_one_in_memory(tokenizer, alone):
     folder, answer, model, chat = tokenizer
     attacks = [Direct(), Prefill((1, 3)), Stairs()]
     generate = generator(model, chat, Decoding(LIMIT), alone)
-    expected = ask(suites_of(attacks, data()), Victim(model, chat, generate, alone))
+    expected = ask(suites_of(named(*attacks), data()), Victim(model, chat, generate, alone))
     with FakeServer(answer=answer, faults=[(500, {})]) as server:
         assert answers_of(served(server, folder), data(), attacks, alone).rows == expected.rows
     assert {body["max_tokens"] for body in server.bodies} == {LIMIT}
@@ -144,16 +144,16 @@ class Inside(Attack):
 def test_what_a_served_model_can_not_be_tried_with_is_refused_by_name(tmp_path, tokenizer):
     with FakeServer(faults=[(400, {})]) as server:
         with pytest.raises(ConfigError, match=r"`evaluation.attacks.inside`: it needs the model's weights"):
-            check_served(served(server), [Direct(), Inside()], tmp_path)
+            check_served(served(server), named(Direct(), Inside()), tmp_path)
         with pytest.raises(ConfigError, match=r"`evaluation.attacks.prefill`: .* --tokenizer"):
-            check_served(served(server), [Direct(), Prefill()], tmp_path)
-        check_served(served(server), [Direct()], tmp_path)
+            check_served(served(server), named(Direct(), Prefill()), tmp_path)
+        check_served(served(server), named(Direct()), tmp_path)
         assert server.requests == 0
         with pytest.raises(
             ConfigError, match=r"--tokenizer: .* leave out --tokenizer and `evaluation.attacks.prefill`. .*HTTP 400"
         ):
-            check_served(served(server, tokenizer[0]), [Prefill()], tmp_path)
-        check_served(served(server, tokenizer[0]), [Prefill()], tmp_path)
+            check_served(served(server, tokenizer[0]), named(Prefill()), tmp_path)
+        check_served(served(server, tokenizer[0]), named(Prefill()), tmp_path)
 
 
 @pytest.mark.parametrize(
