@@ -7,6 +7,7 @@ RaysafeError                  one paragraph for the user, with an exit code
 ├── StageError         (1)    a stage of a trial failed while it ran
 │   └── NotFiniteError        its loss or its parameters became infinite or NaN
 └── StageStopped       (0)    a stage was ended on request (the scheduler stopped its trial)
+    └── GuardStopped          a guard of the trial stopped it
 """
 
 from typing import Any
@@ -44,6 +45,10 @@ class StageStopped(RaysafeError):
     """A stage ended early because its trial was stopped; no failure."""
 
     exit_code = 0
+
+
+class GuardStopped(StageStopped):
+    """A trial ended early because a figure of it is beyond a guard whose order is to stop it; the message names them."""
 
 
 def require(condition: bool, rule: str, got: Any) -> None:

@@ -18,7 +18,8 @@ from raysafe.context import local_context
 from raysafe.data.references import Admixture, Alignment, DataRef, LogProbsRef, ModelRef, PlantedRef, SelectionRef, drawn
 from raysafe.evaluation.by_prompt import TABLE, PromptTable
 from raysafe.evaluation.exam import Exam, exam_of
-from raysafe.evaluation.metrics import Rate
+from raysafe.evaluation.guards import Broken, Watch, broken_by
+from raysafe.evaluation.metrics import Rate, flat_rates
 from raysafe.objectives.base import FrozenModel
 from raysafe.objectives.dpo import Dpo
 from raysafe.ranking.diagnosis import DIAGNOSIS_FILE, Diagnosis, RankingTensors, diagnose
@@ -54,6 +55,8 @@ class TrialResult:
     planted_recall: float | None = None
     dropped_rows: int = 0
     batching: str = ""
+    broken: tuple[Broken, ...] = ()
+    """Guards that the scores break: the trial has failed or is stopped, and keeps what it has made."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,8 @@ def run_trial(
 ) -> TrialResult:
     """Walk one trial from end to end; its files go to `folder`.
 
-    Without `launch` the stages run in this process, one after the other; `inputs` are `find_inputs`'s, if already at hand.
+    Without `launch` the stages run in this process, one after the other; `inputs` are `find_inputs`'s, if already at hand. Raises
+    GuardStopped if a guard stops it after an epoch; those that its scores break are in the result.
     """
     launch = launch or here(store)
     start = begin(trial, inputs or find_inputs(trial, store), launch)
@@ -93,7 +97,8 @@ def run_trial(
     base.wait()
     for job in untrained:
         job.wait()
-    trained = launch(stage).wait()
+    watch = Watch.of(trial.evaluation.guards)
+    trained = (launch(stage, watch) if watch else launch(stage)).wait()
     reads = begin_reading(trained_model(trained), exam, start.model, launch)
     examined = with_readings(examine(trained_model(trained), exam, reference, launch), reads)
     examined.table.save(folder / TABLE)
@@ -108,6 +113,7 @@ def run_trial(
         planted_recall=recall_of(choice),
         dropped_rows=sum(map(len, trained.result.dropped.values())),
         batching=trained.result.batching,
+        broken=broken_by(trial.evaluation.guards, flat_rates(examined.metrics)),
     )
 
 

@@ -19,7 +19,7 @@ from raysafe.artifacts import Artifact, Store
 from raysafe.cluster.worker import GroupSettings, group_loop
 from raysafe.config.sections import Resources
 from raysafe.errors import ConfigError, StageError, StageStopped
-from raysafe.stages.base import Made, R, Stage
+from raysafe.stages.base import Made, R, Stage, Watch
 from raysafe.stages.making import History, place_of
 from raysafe.sweep.desk import Desk
 from raysafe.sweep.events import Event, JobState
@@ -90,7 +90,7 @@ class DeskLaunch:
     on_point: Callable[[Point], None] | None = None
     waited: set[str] = field(default_factory=set)
 
-    def __call__(self, stage: Stage[R]) -> "DeskJob[R]":
+    def __call__(self, stage: Stage[R], watch: Watch | None = None) -> "DeskJob[R]":
         """Post it. Of a stage whose result is there the desk gets the points that it told, so that they are told again."""
         made = place_of(stage, self.store)
         if self.store.ready(made.artifact.kind, made.artifact.key):
@@ -98,7 +98,7 @@ class DeskLaunch:
             ray.get(self.desk.reuse.remote(self.trial, made.artifact.id, stage.label, stage.shared, points))
         else:
             post(self.desk, self.trial, stage, made.artifact)
-        return DeskJob(self, stage.label, made)
+        return DeskJob(self, stage.label, made, watch)
 
 
 @dataclass(frozen=True)
@@ -108,6 +108,7 @@ class DeskJob(Generic[R]):
     launch: DeskLaunch
     label: str
     made: Made[R]
+    watch: Watch | None = None
 
     def wait(self) -> Made[R]:
         """Its result, after all its points. Raises StageError with the worker's message, or StageStopped."""
@@ -124,6 +125,8 @@ class DeskJob(Generic[R]):
                 seen += 1
                 if launch.on_point is not None:
                     launch.on_point((self.label, *point))
+                if self.watch is not None:
+                    self.watch(*point)
             elif state is JobState.DONE:
                 return
             elif state is JobState.STOPPED:

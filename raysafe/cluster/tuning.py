@@ -12,7 +12,7 @@ from raysafe.cluster.hooks import DeskCallback, SourceSearcher, name_of
 from raysafe.cluster.schedulers import SCHEDULERS, TIME
 from raysafe.config.sections import SchedulerSettings
 from raysafe.config.trials import SweepConfig
-from raysafe.errors import RaysafeError, StageStopped
+from raysafe.errors import GuardStopped, RaysafeError, StageStopped
 from raysafe.sweep.events import TrialEnd
 from raysafe.sweep.folder import TrialTask
 from raysafe.sweep.search import SEARCHES
@@ -43,7 +43,9 @@ def tune_trial(config: Mapping[str, Any], groups: Groups, scheduler: SchedulerSe
 
     launch = DeskLaunch(groups.desk, groups.store, task.plan.name, on_point)
     try:
-        end = TrialEnd(run_trial(task.plan.config, groups.store, task.folder, launch, task.inputs))
+        end = TrialEnd.of(run_trial(task.plan.config, groups.store, task.folder, launch, task.inputs))
+    except GuardStopped as stop:
+        end = TrialEnd(stopped=str(stop))
     except StageStopped:
         return
     except RaysafeError as error:

@@ -25,8 +25,11 @@ def run(arguments: Namespace) -> int:
     kept = {name: getattr(result, name) for name in ("selected_rows", "unsafe_selected", "ranking_auc", "safeinstr_rows")}
     document = {"trial": task.plan.name, "folder": str(task.folder), **kept, "scores": plain_rates(result.metrics)}
     kept_line = f"{result.selected_rows} rows selected{unsafe_text(result.unsafe_selected)}"
-    voice.end(document, f"results   {task.folder}", kept_line)
-    return 0
+    broken = [one.text for one in result.broken]
+    for text in broken:
+        voice.err.print(text, style="yellow", highlight=False, markup=False, soft_wrap=True)
+    voice.end(document | {"guards": broken}, f"results   {task.folder}", kept_line)
+    return int(any(one.do == "fail" for one in result.broken))
 
 
 COMMAND = Command("run one trial; a `sweep` section in the file is left aside", config_arguments, run)

@@ -7,7 +7,7 @@ from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_origin
 
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -152,9 +152,12 @@ def _problem(item: Any, kind: Any, key: str) -> str:
 
 
 def _keys_at(kind: Any, loc: Iterable[Any]) -> list[str]:
-    for part in loc:
+    parts = iter(loc)
+    for part in parts:
         inner = {item.name: item.type for item in fields(kind)}.get(part) if is_dataclass(kind) else None
         kind = next(iter(_dataclasses_in(inner)), None)
+        if get_origin(inner) is dict:
+            next(parts, None)  # a key of the user's
     return [item.name for item in fields(kind)] if is_dataclass(kind) else []
 
 

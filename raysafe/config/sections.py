@@ -8,6 +8,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from raysafe.artifacts import KEYED_IF_SET
+from raysafe.config.guards import Guard
 from raysafe.errors import require
 
 SANDBOX = "sandbox"
@@ -176,6 +178,8 @@ class EvaluationSettings:
     """Also score after each training epoch, for schedulers and curves."""
     epoch_prompts: int | None = 64
     """Prompts of each file in the scoring after an epoch; null for all."""
+    guards: dict[str, Guard] = field(default_factory=dict, metadata=KEYED_IF_SET)
+    """Figures that a trial must have to count, each with a floor or a ceiling, and what becomes of one that has not."""
 
     def __post_init__(self) -> None:
         require(len(self.attacks) > 0, "attacks has at least one suite", self.attacks)

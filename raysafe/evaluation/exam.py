@@ -11,6 +11,7 @@ from raysafe.data.references import DataRef
 from raysafe.errors import ConfigError
 from raysafe.evaluation.answering import Decoding
 from raysafe.evaluation.attacks import ATTACKS, Attack, Direct
+from raysafe.evaluation.guards import guard_problems
 from raysafe.evaluation.judges import JUDGES, Judge
 from raysafe.evaluation.probes import PROBES, Probe
 from raysafe.evaluation.roles import ROLES
@@ -50,6 +51,7 @@ def exam_of(settings: EvaluationSettings, data: Mapping[str, DataRef]) -> Exam:
     judges = judges_of(settings, problems)
     endpoint_of(settings.served, "any", "https://any", problems)
     probes = probes_of(settings, problems)
+    problems += guard_problems(settings)
     if problems:
         raise ConfigError("configuration: " + "; ".join(problems) + ".")
     fixed = settings.batch_size if settings.precision == "bf16" else None

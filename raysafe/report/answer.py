@@ -13,6 +13,10 @@ MOST_MOVED = 3
 """Figures that a sentence tells of one setting."""
 
 
+MOST_NAMED = 3
+"""Trials that broke a guard, by name."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """`sentences`: two, or one where nothing can be compared. `notes`: what was left out, and how the numbers came about."""
@@ -28,7 +32,7 @@ def answer_of(rows: Sequence[TrialRow]) -> Answer:
     """The answer that the ended trials give."""
     figures = [figure for figure in listed(row.figures for row in rows) if figure.title and figure.average == "interval"]
     titles = {figure.name: figure.title for figure in figures if any(figure.name in row.figures for row in rows)}
-    effects = effects_of(rows, list(titles))
+    effects = effects_of([row for row in rows if not row.guarded], list(titles))
     told = _Teller(effects, titles)
     return Answer(tuple(told.sentences()), (*_left_out(rows, effects), *told.notes()), effects, titles)
 
@@ -135,8 +139,13 @@ class _Teller:
 
 def _left_out(rows: Sequence[TrialRow], effects: Effects) -> list[str]:
     """Failed and stopped trials, where there are some."""
-    counts = Counter(row.status for row in rows)
+    guarded = [row for row in rows if row.guarded]
+    counts = Counter(row.status for row in rows if not row.guarded)
     notes = []
+    if guarded:
+        names = ", ".join(row.trial for row in guarded[:MOST_NAMED]) + ("" if len(guarded) <= MOST_NAMED else " and others")
+        are = "is" if len(guarded) == 1 else "are"
+        notes.append(f"{_trials(len(guarded))} broke a guard and {are} left out: {names}. What is left was chosen by its scores.")
     if failed := counts["FAILED"]:
         notes.append(f"{_trials(failed)} failed and {'is' if failed == 1 else 'are'} left out.")
     if stopped := counts["STOPPED"]:

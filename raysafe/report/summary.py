@@ -25,7 +25,7 @@ class TrialRow:
 
     trial: str
     status: str
-    """FINISHED, STOPPED (early, by the scheduler) or FAILED."""
+    """FINISHED, STOPPED (early, by the scheduler; or by a guard, which `error` names) or FAILED."""
     seed: int | None
     swept: Mapping[str, Any] = field(default_factory=dict)
     """What the sweep set, by dotted name."""
@@ -42,6 +42,11 @@ class TrialRow:
         """Its seeds beside that of the training, by column, where they are axes of their own."""
         known = {name: getattr(self, name) for name in AXES}
         return {name: seed for name, seed in known.items() if seed is not None}
+
+    @property
+    def guarded(self) -> bool:
+        """Whether a guard of its evaluation failed or stopped it."""
+        return self.error.startswith("guard `")
 
     @property
     def replicate(self) -> tuple[int | None, ...]:

@@ -201,6 +201,8 @@ def notes_of(rows: Sequence[TrialRow], several: bool) -> list[str]:
         notes.append("Rows were padded, as packed rows of this model can't be vouched for, or as `training.batching` says.")
     if any(row.status == "STOPPED" for row in rows):
         notes.append("A stopped trial's scores are those after its last epoch, on the prompts of that scoring.")
+    if any(row.guarded for row in rows):
+        notes.append("A trial whose error names a guard broke it, and is in no comparison.")
     return notes
 
 

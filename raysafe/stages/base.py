@@ -4,6 +4,7 @@ A stage's key is the fingerprint of its fields; fields that only say where somet
 group calls `run`; rank 0 alone writes files.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
@@ -59,10 +60,14 @@ class Pending(Protocol[R]):
         ...
 
 
+Watch = Callable[[int, Mapping[str, float]], None]
+"""Sees (step, metrics) of every point of a stage, those that were told before, too. What it raises, its trial's wait raises."""
+
+
 class Launch(Protocol):
     """How stages are run: begin one, at once where there is room, and go on; its `Pending` gives the result."""
 
-    def __call__(self, stage: Stage[R]) -> Pending[R]: ...
+    def __call__(self, stage: Stage[R], watch: Watch | None = None) -> Pending[R]: ...
 
 
 def read_result(kind: Any, plain: Any) -> Any:

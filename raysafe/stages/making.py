@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, Generic
 
 from raysafe.artifacts import FORMAT, Artifact, Artifacts, fingerprint, plain, write_json
-from raysafe.context import Context
+from raysafe.context import Context, Report
 from raysafe.evaluation.completions import COMPLETIONS
-from raysafe.stages.base import Made, R, Stage
+from raysafe.stages.base import Made, R, Stage, Watch
 from raysafe.training.engine import Engines
 from raysafe.training.workplace import Workplace
 
@@ -68,9 +68,25 @@ class Here:
     context: Context
     engines: Engines
 
-    def __call__(self, stage: Stage[R]) -> Finished[R]:
-        """Make it."""
-        return Finished(make(stage, self.store, self.context, self.engines))
+    def __call__(self, stage: Stage[R], watch: Watch | None = None) -> Finished[R]:
+        """Make it, or find it with the points that it told."""
+        if watch is None:
+            return Finished(make(stage, self.store, self.context, self.engines))
+        made = place_of(stage, self.store)
+        if self.store.ready(made.artifact.kind, made.artifact.key):
+            for point in History.of(made.artifact):
+                watch(*point)
+        context = replace(self.context, report_row=_watched(self.context.report_row, watch))
+        return Finished(make(stage, self.store, context, self.engines))
+
+
+def _watched(report_row: Report, watch: Watch) -> Report:
+    def report(step: int, metrics: dict[str, float]) -> bool:
+        stop = report_row(step, metrics)
+        watch(step, metrics)
+        return stop
+
+    return report
 
 
 class History:

@@ -71,6 +71,8 @@ def how_it_ended(trial: TrialRecord) -> str:
     scores = f" with {' and '.join(told)}" if told else ""
     if trial.status == "FINISHED":
         return f"It finished after {_counted(epochs, 'epoch')} in {trial.seconds:.0f} s{scores}."
+    if trial.status == "STOPPED" and trial.error:
+        return f"It was stopped after epoch {epochs} of {of}, at {trial.seconds:.0f} s{scores}: {_sentence(trial.error)}"
     if trial.status == "STOPPED":
         return f"The scheduler stopped it after epoch {epochs} of {of}, at {trial.seconds:.0f} s{scores}."
     return f"It failed after {_counted(epochs, 'epoch')}: {_sentence(trial.error)}"

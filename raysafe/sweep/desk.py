@@ -99,8 +99,8 @@ class Desk:
                 self._end(job, JobState.STOPPED)
         end = self.ends.get(trial, TrialEnd())
         error = end.error or failed
-        status = "FAILED" if error else "STOPPED" if end.result is None else "FINISHED"
-        self.log.append(TrialEnded(time.time(), trial, status, end.result, error))  # type: ignore[arg-type]
+        status = "FAILED" if error else "STOPPED" if end.result is None or end.stopped else "FINISHED"
+        self.log.append(TrialEnded(time.time(), trial, status, end.result, error or end.stopped))  # type: ignore[arg-type]
 
     # What a group of workers asks.
 

@@ -10,7 +10,7 @@ from typing import Literal
 from raysafe.trial import TrialResult
 
 TrialStatus = Literal["FINISHED", "STOPPED", "FAILED"]
-"""How a trial ended; STOPPED: early, by the scheduler."""
+"""How a trial ended; STOPPED: early, by the scheduler, or by a guard."""
 
 
 class JobState(StrEnum):
@@ -30,10 +30,19 @@ class JobState(StrEnum):
 
 @dataclass(frozen=True)
 class TrialEnd:
-    """What a trial leaves with the desk: its result, or the error that ended it; neither where it was stopped."""
+    """What a trial leaves with the desk: its result, or the error that ended it; neither where it was stopped. `stopped`: the
+    guard that did, if one has. A guard that fails a trial is its error, beside its result."""
 
     result: TrialResult | None = None
     error: str = ""
+    stopped: str = ""
+
+    @staticmethod
+    def of(result: TrialResult) -> "TrialEnd":
+        """Of a trial that got to its end, and was held against its guards there."""
+        said = "; ".join(one.text for one in result.broken)
+        fails = any(one.do == "fail" for one in result.broken)
+        return TrialEnd(result, said if fails else "", "" if fails else said)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from raysafe.data.references import DataRef, ModelRef
 from raysafe.evaluation.exam import exam_of
 from raysafe.selection import kept_count
 from raysafe.stages.answers import AnswersRef, AnswersStage
-from raysafe.stages.base import R, Stage
+from raysafe.stages.base import R, Stage, Watch
 from raysafe.stages.inputs import TrialInputs, find_inputs
 from raysafe.stages.making import Finished, place_of
 from raysafe.stages.rank import RankStage
@@ -81,7 +81,7 @@ def dry_run(sweep: SweepConfig, storage: Path, console: Console) -> dict[str, An
 def _shared(trial: TrialConfig, inputs: TrialInputs, work: Work) -> int:
     """Note what trials share; returns how many stages read the trial's own model."""
 
-    def note(stage: Stage[R]) -> Finished[R]:
+    def note(stage: Stage[R], watch: Watch | None = None) -> Finished[R]:
         return work.note(stage, *_cost(stage, inputs))
 
     start = begin(trial, inputs, note)

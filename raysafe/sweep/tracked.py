@@ -169,7 +169,7 @@ class TrackedRuns:
     def end_trial(self, trial: TrialRecord, end: TrialEnded) -> None:
         """Final scores and seconds at the last step of training, and what was selected. A failed trial's may still come, on going
         on."""
-        if end.status != "FAILED":
+        if end.status != "FAILED" or trial.result is not None:  # a guard fails a trial that has its scores
             self.tracker.log(trial.run, trial.step, tracked(trial.figures()), milliseconds(end.at))
         for name in ("selection.parquet", "safeinstr.parquet"):
             if (trial.folder / name).exists():

@@ -210,12 +210,18 @@ def test_more_workers_than_there_are_cpus_are_refused_and_the_name_stays_free(ra
 
 
 def test_a_failing_trial_takes_no_other_with_it(random_model, storage):
-    sweep = sweep_of(random_model, name="failing", sweep={"grid": {"training.lr": [1e30, 1e-3]}}, objective="sft")
+    """Nor does a guard: what it fails keeps scores and checkpoint, and a training that it stops goes on for others."""
+    guards = [{"evaluation.guards": {"utility": {"at_least": 1.0, "do": do}}} for do in ("stop", "fail")]
+    points = [{"training.lr": 1e30}, {"training.lr": 1e-3}, *guards]
+    sweep = sweep_of(random_model, name="failing", sweep={"points": points}, objective="sft")
     result, table = run(sweep, storage)
     assert result.exit_code == 1
-    assert table["status"].tolist() == ["FAILED", "FINISHED"]
+    assert table["status"].tolist() == ["FAILED", "FINISHED", "STOPPED", "FAILED"]
     assert "not finite" in table["error"][0] and "step" in table["error"][0]
     assert (result.folder / "trials" / table["trial"][0] / "error.txt").exists()
+    assert all(text.startswith("guard `utility`: ") and "is below at_least 1" in text for text in table["error"][2:])
+    assert table["error"][2].endswith("after epoch 1") and table["epochs"].tolist()[1:] == [2, 1, 2]
+    assert table["win_rate"][3] == table["win_rate"][1] and (result.folder / "trials" / table["trial"][3] / "checkpoint").exists()
     assert everything_is_free()
 
 
