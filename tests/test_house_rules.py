@@ -47,6 +47,7 @@ HOMES = {
     "mlflow": "tracking/mlflow",
     "deepspeed": "training/engine.py",
     "data_selection": "selection/dsir.py",
+    "lm_eval": "evaluation/probes/harness.py",
     "openai": "evaluation/wire.py",
 }
 """The one place that imports a large library."""

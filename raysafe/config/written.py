@@ -25,6 +25,8 @@ DATA_PATHS = ("finetune", "safe", "align", "align_harmful")
 EVALUATION_PATHS = ("harmful", "borderline", "utility", "new_tasks")
 ATTACK_PATHS = ("file", "behaviors")
 """Settings of attacks that name files."""
+PROBE_PATHS = ("include",)
+"""Settings of probes that name folders."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +62,11 @@ def located(trial: TrialConfig, folder: Path) -> TrialConfig:
         paths = {name: getattr(section, name) for name in names}
         return replace(section, **{name: str(folder / path) for name, path in paths.items() if _is_path(path)})
 
-    def of_attack(settings: Mapping[str, Any]) -> dict[str, Any]:
-        paths = {key: value for key, value in settings.items() if key in ATTACK_PATHS and _is_path(value)}
-        return {**settings, **{key: str(folder / path) for key, path in paths.items()}}
+    def of_each(family: Mapping[str, Mapping[str, Any]], names: Iterable[str]) -> dict[str, dict[str, Any]]:
+        return {
+            member: {key: str(folder / value) if key in names and _is_path(value) else value for key, value in settings.items()}
+            for member, settings in family.items()
+        }
 
     ranker = trial.selection.model
     selection = replace(moved(trial.selection, ("file",)), model=moved(ranker, MODEL_PATHS) if ranker else None)
@@ -73,7 +77,8 @@ def located(trial: TrialConfig, folder: Path) -> TrialConfig:
         selection=selection,
         evaluation=replace(
             moved(trial.evaluation, EVALUATION_PATHS),
-            attacks={name: of_attack(settings) for name, settings in trial.evaluation.attacks.items()},
+            attacks=of_each(trial.evaluation.attacks, ATTACK_PATHS),
+            probes=of_each(trial.evaluation.probes, PROBE_PATHS),
         ),
     )
 

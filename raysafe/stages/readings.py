@@ -48,7 +48,8 @@ class ReadingsStage:
     Result: ClassVar[type[ReadingsResult]] = ReadingsResult
     model: ModelRef
     probes: tuple[Probe, ...]
-    harmful: DataRef
+    harmful: DataRef | None
+    """The prompts; None where no probe reads at them."""
     precision: Precision
     max_prompts: int | None = None
     base: ModelRef | None = None
@@ -68,7 +69,7 @@ class ReadingsStage:
     def run(self, place: Workplace) -> ReadingsResult:
         """Load the model, and the base where a probe compares with it, and read."""
         context, folder = place.context, place.folder
-        rows = readable(self.harmful.prompts()[: self.max_prompts])
+        rows = readable(self.harmful.prompts()[: self.max_prompts]) if self.harmful is not None else []
         left_out = {probe.name: WITHOUT_HARMFUL for probe in self.probes if probe.needs_harmful and not rows}
         probes = [probe for probe in self.probes if probe.name not in left_out]
         found = self._read(probes, rows, context) if probes else {}
@@ -117,7 +118,8 @@ def readings_stages(model: ModelRef, exam: Exam, base: ModelRef | None) -> list[
     asked, made = exam.plainly, []
     for group in [together, *((probe,) for probe in probes if probe.alone)]:
         against = base if any(probe.needs_base for probe in group) else None
-        stage = ReadingsStage(model, group, asked.data, exam.decoding.precision, asked.max_prompts, against, shared=base is None)
+        at, most = (asked.data, asked.max_prompts) if any(probe.needs_harmful for probe in group) else (None, None)
+        stage = ReadingsStage(model, group, at, exam.decoding.precision, most, against, shared=base is None)
         made += [stage] if group else []
     return made
 

@@ -170,6 +170,12 @@ def test_a_probe_of_another_version_reads_anew(monkeypatch):
     assert stage_key(replace(STAGE)) != before
 
 
+def test_prompts_that_no_probe_reads_at_are_in_no_key(data, monkeypatch):
+    monkeypatch.setattr(Depth, "needs_harmful", False)
+    (stage,) = readings_stages(REF, exam(data, probes={"depth": {}}, max_prompts=2), OTHER)
+    assert stage.harmful is None and stage.max_prompts is None
+
+
 def test_a_probe_that_takes_long_is_a_stage_of_its_own(data, monkeypatch):
     monkeypatch.setattr(Depth, "alone", True)
     groups = [[probe.name for probe in stage.probes] for stage in readings_stages(REF, exam(data), OTHER)]
