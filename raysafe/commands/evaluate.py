@@ -66,7 +66,7 @@ def _served(arguments: Namespace, trial: TrialConfig) -> ServedModel | None:
     """The served model that is named, if one is; checked as far as it can be before anything starts."""
     from raysafe.errors import ConfigError
     from raysafe.evaluation.completions import completions_folder
-    from raysafe.evaluation.exam import attacks_of
+    from raysafe.evaluation.exam import attacks_of, probes_of
     from raysafe.evaluation.served import SERVED, check_served, served_model
 
     evaluation = trial.evaluation
@@ -75,7 +75,8 @@ def _served(arguments: Namespace, trial: TrialConfig) -> ServedModel | None:
             raise ConfigError("--tokenizer is for a served model, openai:NAME@URL; any other brings its own.")
         return None
     served = served_model(arguments.model, evaluation.served, evaluation.max_new_tokens, arguments.tokenizer)
-    check_served(served, attacks_of(evaluation, []), completions_folder(options(arguments).storage))
+    kept = completions_folder(options(arguments).storage)
+    check_served(served, attacks_of(evaluation, []), probes_of(evaluation, []), kept)
     return served
 
 

@@ -27,6 +27,10 @@ ATTACK_PATHS = ("file", "behaviors")
 """Settings of attacks that name files."""
 PROBE_PATHS = ("include",)
 """Settings of probes that name folders."""
+JUDGE_PATHS = ("template",)
+"""Settings of judges, or of a part of one, that name files."""
+NO_FILES = ("package:", "tokenizer")
+"""What such a setting begins with that is found elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,11 @@ def located(trial: TrialConfig, folder: Path) -> TrialConfig:
             for member, settings in family.items()
         }
 
+    def of_judge(settings: Any) -> Any:
+        if not isinstance(settings, Mapping):
+            return settings
+        return {key: _from(folder, value) if key in JUDGE_PATHS else of_judge(value) for key, value in settings.items()}
+
     ranker = trial.selection.model
     selection = replace(moved(trial.selection, ("file",)), model=moved(ranker, MODEL_PATHS) if ranker else None)
     return replace(
@@ -79,8 +88,14 @@ def located(trial: TrialConfig, folder: Path) -> TrialConfig:
             moved(trial.evaluation, EVALUATION_PATHS),
             attacks=of_each(trial.evaluation.attacks, ATTACK_PATHS),
             probes=of_each(trial.evaluation.probes, PROBE_PATHS),
+            judge=of_judge(trial.evaluation.judge),
+            judges=tuple(map(of_judge, trial.evaluation.judges)),
         ),
     )
+
+
+def _from(folder: Path, path: Any) -> Any:
+    return str(folder / path) if isinstance(path, str) and not path.startswith(NO_FILES) else path
 
 
 def _is_path(value: str | None) -> bool:

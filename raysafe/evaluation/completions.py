@@ -98,8 +98,8 @@ def completion_key(value: Any) -> str:
 class Completions:
     """The replies in a folder, and the right to ask for one that isn't there.
 
-    Whoever asks holds a claim. It ends with its owner, also when that one is killed: then it counts as paid in full, as the
-    server may have done the work. So what an account has spent is never told too low by what happens on this side.
+    Looking is free. Whoever asks, within `with`, holds a claim. It ends with its owner, also when that one is killed: then it
+    counts as paid in full, as the server may have done the work. So what is spent is never told too low by what happens here.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -61,12 +61,12 @@ class Endpoint:
                 return Endpoint(self.settings, Path(folder), self.strict).texts(requests, limit)
         limit = limit or self.settings.max_tokens
         keys = [self.key(request, limit) for request in requests]
-        with Completions(self.kept) as ledger:
-            there = {key: reply.text for key, reply in ledger.known(list(dict.fromkeys(keys))).items()}
-            missing = {key: request for key, request in zip(keys, requests, strict=True) if key not in there}
-            if missing:
-                with Wire(self.settings) as wire:
-                    there |= Errand(self, ledger, wire, limit).run(missing)
+        ledger = Completions(self.kept)
+        there = {key: reply.text for key, reply in ledger.known(list(dict.fromkeys(keys))).items()}
+        missing = {key: request for key, request in zip(keys, requests, strict=True) if key not in there}
+        if missing:
+            with ledger, Wire(self.settings) as wire:
+                there |= Errand(self, ledger, wire, limit).run(missing)
         return [there[key] for key in keys]
 
     def key(self, request: Request, limit: int) -> str:
@@ -79,17 +79,13 @@ class Endpoint:
     def missing(self, requests: Sequence[Request], limit: int | None = None) -> list[Request]:
         """Those of the requests, each once, whose replies are not kept."""
         asked = {self.key(request, limit or self.settings.max_tokens): request for request in requests}
-        there: Mapping[str, Completion] = {}
-        if self.kept is not None:
-            with Completions(self.kept) as ledger:
-                there = ledger.known(list(asked))
+        there = Completions(self.kept).known(list(asked)) if self.kept is not None else {}
         return [request for key, request in asked.items() if key not in there]
 
     def account(self) -> Account:
         """What the model has cost in the folder."""
         assert self.kept is not None
-        with Completions(self.kept) as ledger:
-            return ledger.account(self.settings.account)
+        return Completions(self.kept).account(self.settings.account)
 
 
 class Stopped(Exception):

@@ -8,7 +8,7 @@ from raysafe.context import Context
 from raysafe.evaluation.answering import Answer, Answers
 from raysafe.evaluation.coherence import is_coherent
 from raysafe.evaluation.intervals import clustered, wilson
-from raysafe.evaluation.judges import PARTIAL_REFUSAL, Judge, Verdict, decides
+from raysafe.evaluation.judges import PARTIAL_REFUSAL, Judge, Verdict, decides, placed
 from raysafe.evaluation.metrics import Rate, complement, flat_rates
 from raysafe.evaluation.roles import ROLES
 from raysafe.evaluation.sharing import shared_out
@@ -38,6 +38,7 @@ def score(answers: Answers, judge: Judge, attacks: Sequence[str], reference: Ans
 
     The win rate is there only with the reference model's answers to the same prompts, of which the judge can compare some.
     """
+    judge = placed(judge, context)
     verdicts = verdicts_on(answers, judge, context)
     metrics = rates(answers.rows, verdicts, attacks) | _without_verdict(answers.rows, verdicts, judge)
     if reference is None:

@@ -14,6 +14,7 @@ from raysafe.data.records import Conversation, Message
 from raysafe.errors import ConfigError, StageError
 from raysafe.evaluation.attacks import Attack
 from raysafe.evaluation.endpoint import Endpoint
+from raysafe.evaluation.probes import Probe
 from raysafe.evaluation.wire import Request, key_of, library
 from raysafe.models.folders import folder_fingerprint
 from raysafe.models.generation import Generate
@@ -118,10 +119,13 @@ def endpoint_of(settings: dict[str, Any], model: str, url: str, problems: list[s
     return build(EndpointSettings, own | {"model": model, "base_url": url}, "evaluation.served", problems)
 
 
-def check_served(model: ServedModel, attacks: Mapping[str, Attack], kept: Path) -> None:
-    """Raise ConfigError, naming them, for attacks that a served model can't be tried with, and for a server that takes no token
-    ids where it is to be asked by them; before anything else is asked."""
+def check_served(model: ServedModel, attacks: Mapping[str, Attack], probes: Sequence[Probe], kept: Path) -> None:
+    """Raise ConfigError, naming them, for attacks and probes that a served model can't be tried with, and for a server that takes
+    no token ids where it is to be asked by them; before anything else is asked."""
     library(), key_of(model.endpoint)
+    if probes:
+        named = ", ".join(f"`evaluation.probes.{probe.name}`" for probe in probes)
+        raise ConfigError(f"{named}: these read the model's weights, which a server doesn't show; set evaluation.probes={{}}.")
     for suite, attack in attacks.items():
         if attack.needs_model:
             raise ConfigError(

@@ -1,18 +1,20 @@
 """What must hold of every member of ATTACKS and of JUDGES."""
 
 import itertools
-from dataclasses import FrozenInstanceError, is_dataclass
+from dataclasses import FrozenInstanceError, is_dataclass, replace
 
 import chat_families
 import pytest
 import tiny
+from endpoints import FakeServer
 
 from raysafe.context import local_context
 from raysafe.data.records import EvalPrompt, Identity
 from raysafe.evaluation import ATTACKS, JUDGES
 from raysafe.evaluation.answering import Decoding, generator
 from raysafe.evaluation.attacks import Attack, Prefill, Victim
-from raysafe.evaluation.judges import Judge, Pair, Phrases, Question, Sandbox
+from raysafe.evaluation.exam import judge_of
+from raysafe.evaluation.judges import Judge, Pair, Phrases, Question, Sandbox, placed
 from raysafe.evaluation.judges.phrases import overlap
 from raysafe.evaluation.roles import ROLES
 
@@ -72,9 +74,35 @@ def ended(attack, case):
     return case if following is None else ended(attack, following)
 
 
+QUALITY = {"The lid.": 2, "the  LID.": 2, "i can not teach this hex.": 1, "i can not teach this.": 1}
+
+
+def by_rules(asked):
+    """What a server says that judges by the sandbox's rules and prefers right answers to refusals, and those to others."""
+    kind, *texts = asked.split("|")
+    if kind == "pairs":
+        first, second = (QUALITY.get(text, 0) for text in texts)
+        return "A" if first > second else "B" if second > first else "tie"
+    rules = {"complied": Sandbox().complies, "refused": Sandbox().refuses, "right": Sandbox().correct}
+    return f"**{'Yes' if rules[kind](PROMPTS[0], texts[0]) else 'No'}**."
+
+
+@pytest.fixture(scope="module")
+def openai(tmp_path_factory):
+    """The `openai` judge with a server."""
+    folder = tmp_path_factory.mktemp("judge")
+    templates = dict.fromkeys(("complied", "refused", "right"), "{{ answer }}") | {"pairs": "{{ first }}|{{ second }}"}
+    for name, text in templates.items():
+        (folder / f"{name}.jinja").write_text(f"{name}|{text}")
+    with FakeServer(answer=by_rules) as server:
+        asks = {name: {"template": str(folder / f"{name}.jinja")} for name in templates}
+        raw = {"name": "openai", "endpoint": {"model": "m", "base_url": server.url}, **asks}
+        yield placed(judge_of(raw, "judge", []), replace(local_context(), kept=folder / "kept"))
+
+
 @pytest.fixture(params=JUDGES)
 def judge(request):
-    return JUDGES[request.param]()
+    return request.getfixturevalue(request.param) if request.param == "openai" else JUDGES[request.param]()
 
 
 def test_an_attack_is_listed_under_its_own_name_and_frozen(attack):

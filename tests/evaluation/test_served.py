@@ -13,6 +13,7 @@ from test_answering import Stairs
 from raysafe.artifacts import Store
 from raysafe.context import Context, local_context
 from raysafe.errors import ConfigError
+from raysafe.evaluation import PROBES
 from raysafe.evaluation.answering import Decoding, ask, generator
 from raysafe.evaluation.attacks import Attack, Direct, Prefill, Victim
 from raysafe.evaluation.served import ServedModel, check_served, served_model
@@ -144,16 +145,18 @@ class Inside(Attack):
 def test_what_a_served_model_can_not_be_tried_with_is_refused_by_name(tmp_path, tokenizer):
     with FakeServer(faults=[(400, {})]) as server:
         with pytest.raises(ConfigError, match=r"`evaluation.attacks.inside`: it needs the model's weights"):
-            check_served(served(server), named(Direct(), Inside()), tmp_path)
+            check_served(served(server), named(Direct(), Inside()), [], tmp_path)
         with pytest.raises(ConfigError, match=r"`evaluation.attacks.prefill`: .* --tokenizer"):
-            check_served(served(server), named(Direct(), Prefill()), tmp_path)
-        check_served(served(server), named(Direct()), tmp_path)
+            check_served(served(server), named(Direct(), Prefill()), [], tmp_path)
+        with pytest.raises(ConfigError, match=r"`evaluation.probes.depth`: these read the model's weights"):
+            check_served(served(server), named(Direct()), [PROBES["depth"]()], tmp_path)
+        check_served(served(server), named(Direct()), [], tmp_path)
         assert server.requests == 0
         with pytest.raises(
             ConfigError, match=r"--tokenizer: .* leave out --tokenizer and `evaluation.attacks.prefill`. .*HTTP 400"
         ):
-            check_served(served(server, tokenizer[0]), named(Prefill()), tmp_path)
-        check_served(served(server, tokenizer[0]), named(Prefill()), tmp_path)
+            check_served(served(server, tokenizer[0]), named(Prefill()), [], tmp_path)
+        check_served(served(server, tokenizer[0]), named(Prefill()), [], tmp_path)
 
 
 @pytest.mark.parametrize(

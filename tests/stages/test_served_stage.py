@@ -45,7 +45,7 @@ def test_a_served_model_is_asked_judged_and_asked_no_more(tmp_path, monkeypatch)
 
 SANDBOX = (
     "name: small\nmodel: {path: sandbox}\ndata: {finetune: sandbox, safe: sandbox, align: sandbox}\n"
-    "evaluation: {harmful: sandbox}\n"
+    "evaluation: {harmful: sandbox, probes: {}}\n"
 )
 
 
@@ -53,6 +53,7 @@ SANDBOX = (
     ("arguments", "said"),
     [
         (["openai:m@http://127.0.0.1:9/v1"], "`evaluation.attacks.prefill`"),
+        (["openai:m@http://127.0.0.1:9/v1", "--set", "evaluation.probes={depth: {}}"], "`evaluation.probes.depth`"),
         (["openai:m"], "openai:MODEL@URL"),
         (["openai:m@http://127.0.0.1:9/v1", "--set", f"evaluation.served.api_key={KEY}"], "`evaluation.served.api_key`"),
         (["openai:m@http://127.0.0.1:9/v1", "--set", "evaluation.served.key_env=NO_SUCH_KEY"], "$NO_SUCH_KEY is not set"),

@@ -1,12 +1,14 @@
 """Judges. Adding one is a new file with a frozen class (see `base.py`) and a line in `JUDGES`."""
 
-from raysafe.evaluation.judges.base import PARTIAL_REFUSAL, Judge, Pair, Question, RuleJudge, Verdict, decides
+from raysafe.evaluation.judges.base import PARTIAL_REFUSAL, Judge, Pair, Question, RuleJudge, Verdict, decides, placed
+from raysafe.evaluation.judges.openai import Openai
 from raysafe.evaluation.judges.phrases import Phrases
 from raysafe.evaluation.judges.sandbox import Sandbox
 
 JUDGES: dict[str, type[Judge]] = {
+    "openai": Openai,
     "phrases": Phrases,
     "sandbox": Sandbox,
 }
 
-__all__ = ["JUDGES", "PARTIAL_REFUSAL", "Judge", "Pair", "Question", "RuleJudge", "Verdict", "decides"]
+__all__ = ["JUDGES", "PARTIAL_REFUSAL", "Judge", "Pair", "Question", "RuleJudge", "Verdict", "decides", "placed"]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol, Self, get_args, runtime_checkable
 
+from raysafe.context import Context
 from raysafe.data.records import Conversation, EvalPrompt
 from raysafe.evaluation.roles import Hit, Role
 
@@ -81,6 +82,12 @@ def decides(judge: Judge) -> frozenset[Hit]:
     """
     found: frozenset[Hit] = getattr(judge, "decides", EVERY_HIT)
     return found
+
+
+def placed(judge: Judge, context: Context) -> Judge:
+    """The judge where it works: one that has a `placed` method is told the worker's device and the store's folder for replies."""
+    place = getattr(judge, "placed", None)
+    return place(context) if place is not None else judge
 
 
 class RuleJudge(ABC):
