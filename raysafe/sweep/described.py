@@ -150,6 +150,8 @@ def stage_params(kind: str, inputs: Mapping[str, Any], result: Mapping[str, Any]
         return params | {"seed": alignment["seed"], "rows": result["rows"], "prefix": prefix, "precision": inputs["precision"]}
     if kind == "answers":
         return params | {"answers": result["answers"], "max_new_tokens": inputs["decoding"]["max_new_tokens"]}
+    if kind == "readings":
+        return params | {"probes": ", ".join(probe["name"] for probe in inputs["probes"]), "precision": inputs["precision"]}
     if kind == "verdicts":
         return params | {"judge": result["judge"]["name"], "judge_version": result["judge"]["version"]}
     return params | ({"seed": inputs["world"]["seed"]} if kind == "base" else {})

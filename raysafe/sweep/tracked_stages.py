@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from raysafe.artifacts import Artifacts
 from raysafe.ranking.diagnosis import DIAGNOSIS_FILE, Diagnosis
 from raysafe.stages.making import History
+from raysafe.stages.readings import READINGS
 from raysafe.sweep.described import datasets_of, stage_facts, used_by
 from raysafe.sweep.events import JobChanged, JobState, PointTold
 from raysafe.tracking.base import DESCRIPTION, EndStatus, RunSpec, Tracker
@@ -65,7 +66,7 @@ class StageRuns:
         if (artifact.folder / DIAGNOSIS_FILE).exists():  # at the last step, where a trained selector has its last point
             step = max((step for step, _ in History.of(artifact)), default=0)
             self.tracker.log(run, step, Diagnosis.load(artifact.folder / DIAGNOSIS_FILE).metrics(), time_ms)
-        for name in ("manifest.json", "ranking.parquet", DIAGNOSIS_FILE, "scores.json"):
+        for name in ("manifest.json", "ranking.parquet", DIAGNOSIS_FILE, "scores.json", READINGS):
             if (artifact.folder / name).exists():
                 self.tracker.artifact(run, artifact.folder / name)
         took = (

@@ -97,6 +97,14 @@ def test_a_ranking_is_compared_by_its_few_settings():
     }  # fmt: skip
 
 
+def test_what_is_read_of_a_model_is_known_by_the_model_and_the_probes():
+    model = {"folder": "/s/artifacts/base/0123456789", "key": "0123456789"}
+    inputs = {"model": model, "probes": [{"name": "refusal_margin"}, {"name": "depth"}], "precision": "bf16"}
+    assert stage_name("readings", "base readings", inputs) == "base readings of sandbox"
+    params = {"model": "sandbox", "probes": "refusal_margin, depth", "precision": "bf16"}
+    assert stage_params("readings", inputs, {}, []) == params
+
+
 def test_a_model_is_known_by_what_made_it_or_by_its_own_name():
     folders = ("/s/artifacts/train/0123456789", "/models/my-instruct", "owner/name")
     assert [model_name({"folder": folder, "key": "0123456789"}) for folder in folders] == [

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar
 
 from raysafe.data.chat import ChatFormat
@@ -53,10 +54,7 @@ class RefusalMargin(Probe):
 
     def read(self, subject: Subject) -> Reading:
         """One forward pass a batch of prompts, each with its compliance and its refusals at all depths."""
-        prompts = [_Prompt.of(row, subject.chat, self.refusals_of(row)) for row in subject.prompts]
-        shortest = min((len(form) for prompt in prompts for forms in prompt.refusals for form in forms), default=self.tokens)
-        m = min(self.tokens, shortest)
-        cases = [case for prompt in prompts if (case := prompt.case(self.depths, m)).depths]
+        cases = _cases(self, tuple(subject.prompts), subject.chat)
 
         def work(batch: Sequence[_Case]) -> list[list[float]]:
             rows = [row for case in batch for row in case.rows]
@@ -75,6 +73,15 @@ class RefusalMargin(Probe):
         """The texts that count as refusals of a prompt."""
         own = row.reference if row.reference and row.reference.strip() and row.reference != row.harmful else None
         return self.refusals or ((own,) if own else REFUSALS)
+
+
+@lru_cache(maxsize=4)
+def _cases(probe: RefusalMargin, rows: tuple[EvalPrompt, ...], chat: ChatFormat) -> list["_Case"]:
+    """What is compared of every prompt whose answer is long enough for some depth; the same after every epoch of a training."""
+    prompts = [_Prompt.of(row, chat, probe.refusals_of(row)) for row in rows]
+    shortest = min((len(form) for prompt in prompts for forms in prompt.refusals for form in forms), default=probe.tokens)
+    m = min(probe.tokens, shortest)
+    return [case for prompt in prompts if (case := prompt.case(probe.depths, m)).depths]
 
 
 @dataclass(frozen=True)
