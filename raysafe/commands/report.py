@@ -11,6 +11,9 @@ from raysafe.commands.documents import sweep_document
 from raysafe.errors import ConfigError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from raysafe.report.answer import Answer
     from raysafe.sweep.syncing import Synced
 
 
@@ -22,22 +25,10 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    from raysafe.report.page import write_report
-    from raysafe.report.table import print_report
-
     if arguments.tracking_uri and not arguments.sync:
         raise ConfigError("--tracking-uri: says whom --sync tells. Add --sync, or leave it out.")
     folder, voice = arguments.folder, arguments.voice
-    print_report(folder, voice.out)
-    rankings = None
-    if any((folder / "trials").glob("*/selection.parquet")):
-        from raysafe.report.ranking_tables import print_rankings  # torch, which a folder without selections doesn't need
-        from raysafe.report.rankings import read_rankings, write_rankings
-
-        rankings = read_rankings(folder)
-        write_rankings(rankings)
-        print_rankings(rankings, voice.out)
-    page, answer = write_report(folder, rankings)
+    page, answer = rebuilt(folder, voice.out)
     if arguments.open:
         import webbrowser
 
@@ -50,6 +41,23 @@ def run(arguments: Namespace) -> int:
     record = {"store": synced.store, "told": synced.told, "missing": synced.missing, "refused": synced.refused}
     voice.end(sweep_document(folder) | told | {"synced": record}, f"report    {page}", f"MLflow    {synced}")
     return synced.exit_code
+
+
+def rebuilt(folder: Path, console: Console) -> tuple[Path, Answer]:
+    """Print the tables and write the page; returns it, and its answer."""
+    from raysafe.report.page import write_report
+    from raysafe.report.table import print_report
+
+    print_report(folder, console)
+    rankings = None
+    if any((folder / "trials").glob("*/selection.parquet")):
+        from raysafe.report.ranking_tables import print_rankings  # torch, which a folder without selections doesn't need
+        from raysafe.report.rankings import read_rankings, write_rankings
+
+        rankings = read_rankings(folder)
+        write_rankings(rankings)
+        print_rankings(rankings, console)
+    return write_report(folder, rankings)
 
 
 def tell_missed(arguments: Namespace) -> Synced:

@@ -19,6 +19,7 @@ from raysafe.report.table import ended_rows, in_order, rows_of_base
 from raysafe.tracking.backlog import BACKLOG
 
 if TYPE_CHECKING:
+    from raysafe.report.judges import Line
     from raysafe.report.rankings import SweepRankings
 
 LOCK = ".lock"
@@ -74,6 +75,8 @@ class ReportData:
     told: Told
     rank_stages: tuple[RankStage, ...]
     rankings: "SweepRankings | None"
+    judges: tuple["Line", ...]
+    """What judges agree on, all trials together first."""
     running: bool
     """Whether its driver lives."""
     problems: tuple[str, ...]
@@ -155,6 +158,7 @@ def read_data(folder: Path, rankings: "SweepRankings | None" = None) -> ReportDa
         told=told,
         rank_stages=tuple(attempt("rankings' artifacts", lambda: _rank_stages(folder, told), [])),
         rankings=rankings,
+        judges=tuple(attempt("verdicts", lambda: _judges(folder, rows), [])),
         running=told.status != "INTERRUPTED" and _is_held(folder / LOCK),
         problems=tuple(problems),
     )
@@ -227,6 +231,12 @@ def _rankings(folder: Path) -> "SweepRankings | None":
     from raysafe.report.rankings import read_rankings  # torch, which a folder without selections doesn't need
 
     return read_rankings(folder)
+
+
+def _judges(folder: Path, rows: Sequence[TrialRow]) -> list["Line"]:
+    from raysafe.report.judges import read_agreement  # pandas, which a folder without verdicts doesn't need
+
+    return read_agreement(folder, [row.trial for row in rows]) if any((folder / "trials").glob("*/verdicts.parquet")) else []
 
 
 def _rank_stages(folder: Path, told: Told) -> list[RankStage]:

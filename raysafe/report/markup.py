@@ -25,6 +25,18 @@ def table(rows: Sequence[TrialRow]) -> str:
     return f'<div class="scroll{tall}"><table><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
 
 
+def plain_table(head: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """A table of texts; the first `left` columns say what a row is."""
+
+    def line(cells: Sequence[str], tag: str) -> str:
+        sides = [' class="left"' if place < left else "" for place in range(len(cells))]
+        return f"<tr>{''.join(f'<{tag}{side}>{escape(cell)}</{tag}>' for cell, side in zip(cells, sides, strict=True))}</tr>"
+
+    body = "".join(line(row, "td") for row in rows)
+    tall = " tall" if len(rows) > MOST_LINES else ""
+    return f'<div class="scroll{tall}"><table><thead>{line(head, "th")}</thead><tbody>{body}</tbody></table></div>'
+
+
 def _left(grid: Grid, place: int) -> str:
     return ' class="left"' if place < grid.left else ""
 

@@ -14,6 +14,7 @@ from raysafe.artifacts import whole, write_text
 from raysafe.report.answer import Answer, answer_of
 from raysafe.report.data import ReportData, read_data
 from raysafe.report.drawing import save
+from raysafe.report.judges import write_agreement
 from raysafe.report.latex import REPORT_TEX, latex_report
 from raysafe.report.markup import chip, code, facts, folded, items, section, table
 from raysafe.report.naming import setting_text
@@ -46,6 +47,7 @@ def write_report(folder: Path, rankings: "SweepRankings | None" = None) -> tuple
         aside.mkdir()
         drawn = [(panel, *pictures(panel, subject, aside)) for panel in PANELS]
     write_text(folder / PAGE, page(subject, drawn))
+    write_agreement(folder, data.judges)
     write_text(folder / REPORT_TEX, latex_report(data.name, data.question, data.rows, data.means))
     write_text(folder / REPORT, markdown_report(data.name, data.question, data.rows, data.base, subject.answer))
     return folder / PAGE, subject.answer
@@ -75,7 +77,7 @@ def page(subject: Subject, drawn: Sequence[Drawn]) -> str:
     for panel, svgs, _ in drawn:
         if svgs:
             plots = "".join(f"<figure>{svg}</figure>" for svg in svgs)
-            body.append(section(panel.key, panel.title, f'<div class="plots">{plots}</div>', panel.says))
+            body.append(section(panel.key, panel.title, f'<div class="plots">{plots}</div>{panel.below(subject)}', panel.says))
     missing = items(f"{panel.title}: {why}." for panel, svgs, why in drawn if not svgs)
     body += [section("missing", "Not drawn", missing)] if missing else []
     body += [_repeat(data), f"<footer>Written {_clock(time.time() * 1000)}. {_FILES}</footer>"]

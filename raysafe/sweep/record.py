@@ -26,6 +26,7 @@ from raysafe.stages.verdicts import table_from
 from raysafe.sweep.costs import Costs
 from raysafe.sweep.events import Event, JobChanged, JobState, JobWanted, PointTold, TrialEnded, TrialStarted
 from raysafe.sweep.folder import TrialTask
+from raysafe.sweep.judged import with_judged
 from raysafe.sweep.pace import Pace
 from raysafe.sweep.tracked import SweepEnd, TrackedRuns, extra
 from raysafe.sweep.trial_record import TrialRecord
@@ -50,8 +51,8 @@ class SweepRecord:
 
     def __init__(self, sweep: SweepConfig, tasks: Sequence[TrialTask], runs: TrackedRuns, kept: Sequence[TrialRow] = ()) -> None:
         self.sweep, self.runs = sweep, runs
-        self.kept = {row.trial: row for row in kept}
         self.folder = tasks[0].folder.parents[1]
+        self.kept = with_judged({row.trial: row for row in kept}, self.folder)
         self.tasks = {task.plan.name: task for task in tasks}
         self.by_name = {name: TrialRecord(task.plan, task.folder) for name, task in self.tasks.items()}
         self.base = {row.trial: row for row in rows_of_base(self.folder)}
@@ -72,7 +73,7 @@ class SweepRecord:
             self.costs.save(events[-1].at, 0.0 if ended else COSTS_EVERY_S)
         if ended:
             write_summary(self.folder / SUMMARY, self.rows())
-            write_summary(self.folder / BASE, list(self.base.values()))
+            write_summary(self.folder / BASE, list(with_judged(self.base, self.folder).values()))
 
     def _take(self, event: Event) -> None:
         if isinstance(event, JobWanted):
@@ -227,6 +228,7 @@ def report(folder: Path, runs: TrackedRuns, trials: Sequence[TrialRecord]) -> No
     pictures, rankings = compared(folder)
     runs.rankings(folder, trials, pictures)
     write_report(folder, rankings)
+    runs.agreement(folder)
 
 
 def finish(sweep: SweepConfig, folder: Path, runs: TrackedRuns, left: Callable[[], list[str]]) -> None:

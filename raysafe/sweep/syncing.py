@@ -7,6 +7,7 @@ from raysafe.errors import DataError
 from raysafe.sweep.lock import held
 from raysafe.tracking.backlog import BACKLOG, PATIENCE_S, Backlog, Teller
 from raysafe.tracking.base import without_password
+from raysafe.tracking.memory import MemoryTracker
 from raysafe.tracking.mlflow import MlflowTracker
 from raysafe.tracking.stores import check_uri, store_uri
 
@@ -47,10 +48,20 @@ def sync(folder: Path, uri: str | None = None, patience_s: float = PATIENCE_S) -
     uri = uri or store_uri(folder.parent)
     check_uri(uri)
     with held(folder):
-        teller = Teller(Backlog(folder), uri, lambda: MlflowTracker(uri, folder.name))
-        before = teller.missing
-        teller.begin()
-        teller.first_word(FIRST_WORD_S)
-        teller.drain(patience_s)
+        return sync_held(folder, uri, patience_s)
+
+
+def sync_held(folder: Path, uri: str, patience_s: float = PATIENCE_S) -> Synced:
+    """`sync`, by whoever holds the sweep's lock."""
+    teller = Teller(Backlog(folder), uri, lambda: MlflowTracker(uri, folder.name))
+    before = teller.missing
+    teller.begin()
+    teller.first_word(FIRST_WORD_S)
+    teller.drain(patience_s)
     missing = teller.missing + len(teller.left)
     return Synced(without_password(uri), before - missing, missing, tuple(teller.refused), str(teller.problem or ""))
+
+
+def has_been_told(folder: Path, uri: str) -> bool:
+    """Whether a store has had some of the record of the sweep in a folder."""
+    return (folder / BACKLOG).is_file() and Teller(Backlog(folder), uri, MemoryTracker).position > 0

@@ -13,6 +13,7 @@ from raysafe.artifacts import Artifacts
 from raysafe.config.trials import SweepConfig
 from raysafe.data.references import DataRef
 from raysafe.report.figures import tracked
+from raysafe.report.judges import JUDGES_CSV
 from raysafe.report.page import PAGE
 from raysafe.report.rankings import FOLDER as RANKINGS
 from raysafe.report.summary import SUMMARY, TrialRow
@@ -130,6 +131,12 @@ class TrackedRuns:
         made = {id: pictures[trial.plan.name] for trial in trials for id in self._rank_runs(trial) if trial.plan.name in pictures}
         for id, picture in made.items():
             self.tracker.artifact(self.shared.runs[id], picture)
+
+    def agreement(self, folder: Path) -> None:
+        """What judges agree on, where several judged."""
+        if (folder / JUDGES_CSV).exists():
+            with extra("Agreement between judges"):
+                self._keep(self.parent, folder, {"judges": csv_table(folder / JUDGES_CSV)})
 
     def _keep(self, run: str, folder: Path, tables: Mapping[str, Table]) -> None:
         """Write tables under a folder, and show them in a run."""

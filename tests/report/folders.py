@@ -7,6 +7,8 @@ from pathlib import Path
 import tiny
 import yaml
 
+from raysafe.evaluation.answering import Answers
+from raysafe.evaluation.by_prompt import TABLE, PromptTable
 from raysafe.ranking.tables import Ranking, keep_top
 from raysafe.report.summary import TrialRow, write_summary
 
@@ -124,3 +126,14 @@ def _write_trial(folder, config, trial, count):
     scores = [float((i * (7 + int(gamma * 1000)) + seed) % count) - count / 2 * (i % 4 == 0) for i in range(count)]
     keep_top(Ranking.of(rows, scores, {}), percent).save(folder / "selection.parquet")
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    _write_verdicts(folder / TABLE, seed)
+
+
+def _write_verdicts(path, seed):
+    """Two judges on eight answers to each of two suites, who differ about one of them."""
+    rows = [
+        {"judge": judge, "plain": judge == "phrases", "suite": suite, "role": "harmful", "index": i, "content_hash": f"{i}"}
+        | {"hit": i % 2 == seed if judge == "phrases" or i else i % 2 != seed}
+        for judge in ("phrases", "strict") for suite in ("direct", "prefill") for i in range(8)
+    ]  # fmt: skip
+    PromptTable.of(Answers((), {}), [], ("direct", "prefill")).with_rows(rows).save(path)

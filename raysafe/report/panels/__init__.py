@@ -3,7 +3,7 @@
 A panel that fails or has nothing to draw costs the page nothing: its place says why.
 """
 
-from raysafe.report.panels import cost, curves, depths, rankings, settings, tradeoffs
+from raysafe.report.panels import cost, curves, depths, judges, rankings, settings, tradeoffs
 from raysafe.report.panels.base import Absent, Panel, Subject, all_of
 
 __all__ = ["PANELS", "Absent", "Panel", "Subject"]
@@ -33,6 +33,12 @@ PANELS: list[Panel] = [
         "training moved the model at each token of such an answer, and by how much it would rather refuse there than go on. "
         "Safety that is a few tokens deep has moved the first ones alone.",
         all_of(depths.prefilling, depths.distance, depths.refusing),
+    ),
+    Panel(
+        "judges", "Agreement between judges",
+        "Cohen's κ of two judges on the same answers: 1 is full agreement, 0 what chance gives. Dots with 95 % intervals over "
+        "prompts: all trials together; small dots: single trials.",
+        judges.agreement, judges.agreement_table,
     ),
     Panel(
         "scores", "Scores of the rankings",

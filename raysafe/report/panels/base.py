@@ -65,12 +65,14 @@ class Subject:
 
 @dataclass(frozen=True)
 class Panel:
-    """A part of the page. `draw` raises Absent where it has nothing; `says` is what a reader needs to read it."""
+    """A part of the page. `draw` raises Absent where it has nothing; `says` is what a reader needs to read it. `below`: the HTML
+    that stands under the pictures."""
 
     key: str
     title: str
     says: str
     draw: Callable[[Subject], Sequence[Plot]]
+    below: Callable[[Subject], str] = lambda subject: ""
 
 
 def all_of(*parts: Callable[[Subject], Sequence[Plot]]) -> Callable[[Subject], list[Plot]]:
