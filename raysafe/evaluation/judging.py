@@ -9,6 +9,7 @@ from raysafe.evaluation.answering import Answer, Answers
 from raysafe.evaluation.coherence import is_coherent
 from raysafe.evaluation.intervals import clustered, wilson
 from raysafe.evaluation.judges import PARTIAL_REFUSAL, Judge, Verdict, decides, placed
+from raysafe.evaluation.lengths import at_equal_length
 from raysafe.evaluation.metrics import Rate, complement, flat_rates
 from raysafe.evaluation.roles import ROLES
 from raysafe.evaluation.sharing import shared_out
@@ -44,8 +45,7 @@ def score(answers: Answers, judge: Judge, attacks: Sequence[str], reference: Ans
     if reference is None:
         return Scores(metrics, verdicts)
     comparisons = compare(answers, reference, judge, context)
-    won = {"win_rate": win_rate(comparisons)} if comparisons else {}
-    return Scores(metrics | won, verdicts, comparisons)
+    return Scores(metrics | win_rates(comparisons), verdicts, comparisons)
 
 
 def verdicts_on(answers: Answers, judge: Judge, context: Context) -> list[Verdict | None]:
@@ -126,9 +126,19 @@ def _mean_by_prompt(hits: Sequence[tuple[int, bool]]) -> dict[int, float]:
     return {index: sum(values) / len(values) for index, values in by_prompt.items()}
 
 
-def win_rate(comparisons: Sequence[Comparison]) -> Rate:
-    """P(the judge prefers our answer to the reference's), over the prompts of all roles asked plainly.
+def win_rates(comparisons: Sequence[Comparison]) -> dict[str, Rate]:
+    """P(the judge prefers our answer to the reference's), over the prompts of all roles asked plainly, and beside it the same at
+    equal length (`lengths.py`); none without a pair.
 
     Each pair is judged in both orders and a tie is half (docs/methods.md, Evaluation).
     """
+    if not comparisons:
+        return {}
+    differences = [float(one.length - one.reference_length) for one in comparisons]
+    controlled = at_equal_length([one.preference for one in comparisons], differences)
+    return {"win_rate": win_rate(comparisons), "win_rate_lc": controlled}
+
+
+def win_rate(comparisons: Sequence[Comparison]) -> Rate:
+    """The plain one."""
     return clustered([preferences(comparisons)])

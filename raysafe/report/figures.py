@@ -66,6 +66,7 @@ FIGURES: list[Figure] = [
     Figure("no_verdict", average="interval"),
     Figure("utility", "utility", average="interval", keep=6),
     Figure("new_tasks", "new tasks", average="interval", keep=3),
+    Figure("win_rate_lc", "win rate LC", average="interval", keep=2),
     Figure("refusal_margin", "refusal margin", unit="nats", average="interval", keep=5),
     Figure("kl_depth", "KL from base", unit="nats", average="interval", keep=1),
     Figure("selected_rows", source="result", unit="rows"),

@@ -22,7 +22,7 @@ from raysafe.stages.readings import after_epoch
 from raysafe.training.workplace import Workplace
 
 VERDICTS, COMPARISONS = "verdicts.jsonl", "comparisons.jsonl"
-SCORING = 3
+SCORING = 4
 """Part of every key of verdicts: raise it when other figures come of the same verdicts."""
 
 
