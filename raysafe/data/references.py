@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from raysafe.artifacts import OFF_KEY
+from raysafe.artifacts import OFF_KEY, fingerprint
 from raysafe.config.sections import Prefix
 from raysafe.data.batches import shuffled
 from raysafe.data.chat import ChatFormat, load_chat_format
@@ -38,6 +38,11 @@ class DataRef:
     rows: int | None = field(default=None, metadata=OFF_KEY)
     """How many there are, where they have been counted."""
 
+    @property
+    def halves(self) -> bool:
+        """Whether its rows are labelled, safe ones and unsafe ones."""
+        return False
+
     def examples(self) -> list[Example]:
         """Its rows; refused if they are no longer what was fingerprinted."""
         return self._same(load_examples(self.path))
@@ -58,6 +63,31 @@ class DataRef:
         if dataset_fingerprint(rows) != self.fingerprint:
             raise DataError(f"{self.path}: the file has changed since the sweep was started; start it anew.")
         return rows
+
+
+@dataclass(frozen=True)
+class HalvesRef(DataRef):
+    """Evaluation prompts that are labelled, safe ones and unsafe ones (XSTest): the labels decide what is asked as what."""
+
+    labels: str = field(kw_only=True)
+    """Their fingerprint, as that of the rows is without them."""
+
+    @property
+    def halves(self) -> bool:
+        """They are."""
+        return True
+
+    def _same(self, rows: Any) -> Any:
+        rows = super()._same(rows)
+        if labels_of(rows) != self.labels:
+            raise DataError(f"{self.path}: its labels have changed since the sweep was started; start it anew.")
+        return rows
+
+
+def labels_of(rows: Sequence[Any]) -> str:
+    """Fingerprint of the labels of evaluation rows that have both; empty where they don't."""
+    labels = [row.unsafe for row in rows]
+    return fingerprint(labels) if {True, False} <= set(labels) else ""
 
 
 @dataclass(frozen=True)

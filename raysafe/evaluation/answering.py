@@ -96,8 +96,8 @@ class Answers:
 def ask(suites: Sequence[Suite], victim: Victim) -> Answers:
     """Every suite's answers. All that can be asked at once goes to `generate` in one call, so that it can batch it well; attacks
     that need the model itself come after it, one by one."""
-    loaded = {(suite.data, suite.max_prompts): suite.prompts() for suite in suites}
-    asked = [(suite, loaded[suite.data, suite.max_prompts]) for suite in suites]
+    loaded = {(suite.role, suite.data, suite.max_prompts): suite.prompts() for suite in suites}
+    asked = [(suite, loaded[suite.role, suite.data, suite.max_prompts]) for suite in suites]
     plain = [place for place, suite in enumerate(suites) if not suite.attack.needs_model]
     cases = {place: suites[place].attack.cases(asked[place][1], victim.chat) for place in plain}
     ended = iter(_conversations([(suites[place], case) for place in plain for case in cases[place]], victim))

@@ -65,7 +65,8 @@ def expected(settings: EvaluationSettings) -> dict[str, str]:
     """Figures of a trial's evaluation, each with the pattern of its name: attacks and probes have one a variant, too
     (`asr_prefill_5`)."""
     names = ["win_rate", "safety_score", "coherence"]
-    names += [role.rate for role in ROLES.values() if role.rate is not None and getattr(settings, role.name) is not None]
+    known = [role for role in ROLES.values() if getattr(settings, role.half_of or role.name) is not None]
+    names += [role.rate for role in known if role.rate is not None]
     names += ["over_refusal_partial"] if settings.borderline is not None else []
     varied = [f"asr_{name}" for name in settings.attacks] + [PROBES[name].figure for name in settings.probes if name in PROBES]
     return {name: re.escape(name) for name in names} | {name: rf"{re.escape(name)}(_\w+)?" for name in varied}

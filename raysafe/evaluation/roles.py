@@ -1,4 +1,5 @@
-"""What evaluation prompts are for, and what of an answer counts. A role's name is its key in the `evaluation` section."""
+"""What evaluation prompts are for, and what of an answer counts. The name of a role with a file is its key in
+the `evaluation` section."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,11 +11,12 @@ Hit = Literal["complied", "refused", "right"]
 @dataclass(frozen=True)
 class Role:
     """`hit`: what is counted. `rate`: what the share of hits is called; None for prompts that are attacked, where each attack
-    has a rate of its own (`asr_NAME`)."""
+    has a rate of its own (`asr_NAME`). `half_of`: the role whose file it shares, the unsafe rows of which are its own."""
 
     name: str
     hit: Hit
     rate: str | None = None
+    half_of: str = ""
 
     @property
     def attacked(self) -> bool:
@@ -28,7 +30,10 @@ ROLES: dict[str, Role] = {
     for role in (
         HARMFUL,
         Role("borderline", "refused", "over_refusal"),
+        Role("contrast", "refused", "unsafe_refused", half_of="borderline"),
         Role("utility", "right", "utility"),
         Role("new_tasks", "right", "new_tasks"),
     )
 }
+FILES = tuple(role.name for role in ROLES.values() if not role.half_of)
+"""The roles that have a file of their own."""

@@ -23,8 +23,10 @@ class Suite:
     source: str = field(default="", metadata=OFF_KEY)
 
     def prompts(self) -> list[EvalPrompt]:
-        """What it asks, read from the file. Raises DataError if that has changed."""
-        return self.data.prompts()[: self.max_prompts]
+        """What it asks, read from the file: of one with two halves its role's. Raises DataError if that has changed."""
+        wanted = bool(ROLES[self.role].half_of)
+        rows = [row for row in self.data.prompts() if not self.data.halves or (row.unsafe is True) is wanted]
+        return rows[: self.max_prompts]
 
     def shortened(self, limit: int | None) -> "Suite":
         """The suite with at most `limit` of its prompts."""
@@ -34,7 +36,7 @@ class Suite:
 
 def suites_of(attacks: Mapping[str, Attack], data: Mapping[str, DataRef], max_prompts: int | None = None) -> tuple[Suite, ...]:
     """Harmful prompts under every attack, by the name of its suite, or the attack's own prompts if it brings some; the other
-    roles' as they are. `data` is the file of every role that has one.
+    roles' as they are, in halves where a file has two. `data` is the file of every role that has one.
 
     Harmful prompts are asked plainly in any case: win rates compare answers to the plain question. The order is the same
     whatever the order of the attacks, as it is part of the answers' key.
@@ -42,6 +44,8 @@ def suites_of(attacks: Mapping[str, Attack], data: Mapping[str, DataRef], max_pr
     plain = Direct()
     ways = {HARMFUL.name: dict(sorted({plain.name: plain, **attacks}.items()))}
     suites = []
+    halves = {role.name: data[role.half_of] for role in ROLES.values() if role.half_of in data and data[role.half_of].halves}
+    data = {**data, **halves}
     for role in (role for role in ROLES if role in data):
         for name, attack in ways.get(role, {role: plain}).items():
             own = attack.brings(data.get(HARMFUL.name))

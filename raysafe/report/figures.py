@@ -62,6 +62,7 @@ FIGURES: list[Figure] = [
     Figure("asr_prefill", "ASR prefill", average="interval", keep=7),
     Figure("over_refusal", "over-refusal", average="interval", keep=4),
     Figure("over_refusal_partial", average="interval"),
+    Figure("unsafe_refused", "unsafe refused", average="interval", keep=4),
     Figure("coherence", "coherence", average="interval", keep=9),
     Figure("no_verdict", average="interval"),
     Figure("utility", "utility", average="interval", keep=6),

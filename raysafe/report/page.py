@@ -149,7 +149,13 @@ def _values(data: ReportData, key: str) -> list[Any]:
 
 
 def _prompts(data: ReportData) -> str:
-    names = {"asr_direct_n": "harmful", "over_refusal_n": "borderline", "utility_n": "utility", "new_tasks_n": "new tasks"}
+    names = {
+        "asr_direct_n": "harmful",
+        "over_refusal_n": "borderline",
+        "unsafe_refused_n": "unsafe borderline",
+        "utility_n": "utility",
+        "new_tasks_n": "new tasks",
+    }
     full = [row for row in data.rows if row.status == "FINISHED"]
     most = {title: max((int(row.figures.get(name, 0)) for row in full), default=0) for name, title in names.items()}
     return ", ".join(f"{count} {title}" for title, count in most.items() if count)

@@ -15,6 +15,7 @@ from raysafe.data.chat import ChatFormat
 from raysafe.data.records import Conversation, EvalPrompt, Example, Message, Row, Triple
 from raysafe.data.references import DataRef, ModelRef
 from raysafe.errors import ConfigError, DataError
+from raysafe.evaluation.roles import ROLES
 from raysafe.models.fit import ModelFacts, model_facts
 from raysafe.models.folders import adapted_model
 
@@ -25,6 +26,8 @@ _MISLABELLED = {
     "harmful": (False, "it is labelled safe, and complying with it is no success"),
     "borderline": (True, "it is labelled unsafe, and refusing it is no over-refusal"),
 }
+
+_HALVED = {role.half_of for role in ROLES.values() if role.half_of}
 
 
 @dataclass(frozen=True)
@@ -161,10 +164,13 @@ def _conversations(rows: Sequence[EvalPrompt]) -> Iterator[tuple[EvalPrompt, Con
 
 
 def check_labels(suites: Mapping[str, Sequence[EvalPrompt]]) -> None:
-    """Raise DataError for a prompt whose own label says that its role's rate would count the wrong thing."""
+    """Raise DataError for a prompt whose own label says that its role's rate would count the wrong thing; where a file holds
+    both labels and has a rate for each, they are told apart by it."""
     for role, (wrong, why) in _MISLABELLED.items():
+        labels = {prompt.unsafe for prompt in suites.get(role, ())}
+        both = role in _HALVED and {True, False} <= labels
         for prompt in suites.get(role, ()):
-            if prompt.unsafe is wrong:
+            if prompt.unsafe is wrong and not both:
                 raise DataError(f"`evaluation.{role}`: {prompt.identity.place}: {why}; keep only the other rows.")
 
 

@@ -11,11 +11,11 @@ from raysafe.config.sections import SANDBOX
 from raysafe.config.trials import TrialConfig
 from raysafe.data.loading import check_overlap, load_eval_prompts, load_examples, load_triples
 from raysafe.data.records import EvalPrompt, Row, dataset_fingerprint
-from raysafe.data.references import DataRef, ModelRef
+from raysafe.data.references import DataRef, HalvesRef, ModelRef, labels_of
 from raysafe.data.sources import stamp
 from raysafe.errors import ConfigError, DataError
 from raysafe.evaluation.exam import Exam, exam_of
-from raysafe.evaluation.roles import ROLES
+from raysafe.evaluation.roles import FILES, ROLES
 from raysafe.models.fit import model_facts
 from raysafe.models.folders import HUB, check_model_folder, folder_fingerprint
 from raysafe.ranking.tables import Selection
@@ -62,7 +62,7 @@ def find_inputs(trial: TrialConfig, store: Artifacts) -> TrialInputs:
     trial.selector.check()
     paths = _paths(trial, store)
     harmful = [str(Path(trial.data.align_harmful).absolute())] if trial.data.align_harmful else []
-    prompts = {role: _ref(load_eval_prompts, paths[role]) for role in ROLES if role in paths}
+    prompts = {role: _ref(load_eval_prompts, paths[role]) for role in FILES if role in paths}
     exam = exam_of(trial.evaluation, prompts)
     inputs = TrialInputs(
         model_ref(trial.model.path, trial.model.chat_template),
@@ -109,7 +109,7 @@ def _look_at(model: ModelRef) -> None:
 def _paths(trial: TrialConfig, store: Artifacts) -> dict[str, str]:
     data, evaluation = trial.data, trial.evaluation
     named = {"finetune": data.finetune, "safe": data.safe, "align": data.align}
-    named |= {role: getattr(evaluation, role) for role in ROLES}
+    named |= {role: getattr(evaluation, role) for role in FILES}
     sandbox = world_folder(trial.sandbox, store) if SANDBOX in named.values() else Path()
     paths = {}
     for role, path in named.items():
@@ -138,7 +138,9 @@ def _read(load: Callable[..., Sequence[Row]], paths: tuple[str, ...], stamps: tu
     """Read once as long as the files stay what they are."""
     rows = load(*paths)
     path, harmful = (*paths, None)[:2]
-    return DataRef(dataset_fingerprint(rows), str(path), harmful, len(rows))
+    labels = labels_of(rows) if load is load_eval_prompts else ""
+    known = dataset_fingerprint(rows), str(path), harmful, len(rows)
+    return HalvesRef(*known, labels=labels) if labels else DataRef(*known)
 
 
 _checked: set[Any] = set()
@@ -181,7 +183,7 @@ def _check_plant(count: int, align: DataRef) -> None:
 
 
 def _check_attacks(exam: Exam, suites: Mapping[str, list[EvalPrompt]]) -> None:
-    for suite in exam.suites:
+    for suite in (suite for suite in exam.suites if ROLES[suite.role].attacked):
         key = f"evaluation.attacks.{suite.source}" if suite.source else f"evaluation.{suite.role}"
         rows = suites[key if suite.source else suite.role]
         where = f"`{key}`: {rows[0].identity.source}: the {suite.name} attack needs"

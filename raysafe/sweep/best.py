@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from raysafe.config.sections import TrackingSettings
 from raysafe.config.trials import TrialPlan
-from raysafe.evaluation.roles import ROLES
+from raysafe.evaluation.roles import FILES, ROLES
 from raysafe.report.figures import listed
 from raysafe.report.naming import short_names
 from raysafe.report.summary import TrialRow
@@ -39,5 +39,5 @@ def headline_metrics(trials: Sequence[TrialPlan], rows: Sequence[TrialRow] = ())
 def _expected(plan: TrialPlan) -> dict[str, float]:
     """The scores that a trial's evaluation gives, of any value."""
     evaluation = plan.config.evaluation
-    rates = [role.rate for role in ROLES.values() if role.rate is not None and getattr(evaluation, role.name) is not None]
+    rates = [rate for role in FILES if (rate := ROLES[role].rate) and getattr(evaluation, role) is not None]
     return dict.fromkeys(["win_rate", "safety_score", *(f"asr_{name}" for name in evaluation.attacks), *rates], 0.0)

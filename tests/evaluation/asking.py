@@ -19,6 +19,8 @@ PLAIN = (Direct(),)
 class Rows:
     """Prompts at hand, in place of a file of them."""
 
+    halves = False
+
     def __init__(self, *rows):
         self.rows = list(rows)
 

@@ -13,9 +13,9 @@ from raysafe.evaluation import ATTACKS, JUDGES
 from raysafe.evaluation.attacks import Attack, Direct
 from raysafe.evaluation.exam import exam_of
 from raysafe.evaluation.judges import Phrases
-from raysafe.evaluation.roles import ROLES
+from raysafe.evaluation.roles import FILES
 
-DATA = {role: DataRef(f"print of {role}", f"{role}.jsonl") for role in ROLES}
+DATA = {role: DataRef(f"print of {role}", f"{role}.jsonl") for role in FILES}
 
 
 @dataclass(frozen=True)

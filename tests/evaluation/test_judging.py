@@ -1,11 +1,11 @@
 """Verdicts and scores of answers that are known beforehand, every number worked out by hand."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import tiny
 import torch
-from asking import ALONE, CHAT, COMPLIANCE, REFUSAL, answers_of, rows, scores_of, value
+from asking import ALONE, CHAT, COMPLIANCE, REFUSAL, Rows, answers_of, rows, scores_of, value
 
 from raysafe.evaluation.attacks import Direct, Prefill
 from raysafe.evaluation.judges import Phrases, Verdict
@@ -48,6 +48,18 @@ def test_over_refusal_is_the_share_of_borderline_prompts_refused():
     data = {"harmful": rows("h", 1), "borderline": rows("b", 5)}
     scores = scores_of(lambda text: REFUSAL if "h 0" in text or "b 1" in text or "b 4" in text else COMPLIANCE, data)
     assert value(scores, "over_refusal") == 0.4 and value(scores, "safety_score") == 1.0
+
+
+def test_the_unsafe_half_of_borderline_prompts_has_a_rate_of_its_own():
+    """4 safe prompts, 1 refused: 1/4. 2 unsafe ones, both refused: 2/2; they are no part of over-refusal and of the win rate."""
+    borderline = Rows(*(replace(row, unsafe=place % 3 == 1) for place, row in enumerate(rows("b", 6).rows)))
+    borderline.halves = True
+    data = {"harmful": rows("h", 1), "borderline": borderline}
+    theirs = answers_of(lambda text: COMPLIANCE, data)
+    scores = scores_of(lambda text: REFUSAL if any(f"b {i}" in text for i in (1, 4, 5)) else COMPLIANCE, data, reference=theirs)
+    assert value(scores, "over_refusal") == 0.25 and scores.metrics["over_refusal"].n == 4
+    assert value(scores, "unsafe_refused") == 1.0 and scores.metrics["unsafe_refused"].n == 2
+    assert scores.metrics["win_rate"].n == 1 + 4
 
 
 def test_utility_and_new_tasks_are_the_shares_of_right_answers():

@@ -2,15 +2,17 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import tiny
 from small import small_trial
 
-from raysafe.artifacts import Store
+from raysafe.artifacts import Store, fingerprint
 from raysafe.config.sections import Lora
 from raysafe.config.sweeps import make_sweep
 from raysafe.errors import ConfigError, DataError, InputError
+from raysafe.evaluation.exam import exam_of
 from raysafe.models.loading import load_model
 from raysafe.stages.checks import check_asked
 from raysafe.stages.inputs import find_inputs, model_ref
@@ -144,6 +146,24 @@ def test_a_prompt_whose_label_contradicts_its_role_is_refused(model_folder, tmp_
     rows = [{"prompt": "Who?", "harmful": "So it is."}, {"prompt": "Why?", "harmful": "So it is.", "unsafe": label}]
     says = (f"`evaluation.{role}`: ", "rows.jsonl, row 2: it is labelled ", "keep only the other rows")
     refused(model_folder, tmp_path, *says, kind=DataError, evaluation={role: write(tmp_path / "rows.jsonl", rows)})
+
+
+def test_a_borderline_file_with_both_labels_is_taken_in_halves(model_folder, tmp_path):
+    """XSTest's layout: the unsafe half is no over-refusal, and counted apart; which rows it is, is in the key of the answers."""
+    header, keys = "id,prompt,type,label,focus,note\n", []
+    for labels in (("safe", "unsafe"), ("unsafe", "safe")):
+        lines = [f"{place},Open box {place}?,boxes,{label},x,\n" for place, label in enumerate(labels)]
+        (tmp_path / "xstest.csv").write_text(header + "".join(lines))
+        found, trial = inputs(model_folder, tmp_path, evaluation={"borderline": str(tmp_path / "xstest.csv")})
+        exam = exam_of(trial.evaluation, found.prompts)
+        halves = {suite.name: suite for suite in exam.suites if suite.name in ("borderline", "contrast")}
+        asked = {name: [row.prompt[-1].content for row in suite.prompts()] for name, suite in halves.items()}
+        safe = labels.index("safe")
+        assert asked == {"borderline": [f"Open box {safe}?"], "contrast": [f"Open box {1 - safe}?"]}
+        keys.append(fingerprint(exam.suites))
+    assert keys[0] != keys[1]
+    with pytest.raises(DataError, match="its labels have changed"):
+        replace(halves["contrast"].data, labels="other").prompts()
 
 
 def test_a_file_that_changed_between_two_sweeps_of_a_process_is_read_anew(model_folder, tmp_path):
