@@ -57,7 +57,8 @@ def run(arguments: Namespace) -> int:
     if arguments.out:
         write_json(arguments.out, metrics)
     rates = plain_rates(metrics)
-    line = ", ".join(f"{name} {rates[name]['value']:.2f}" for name in ("win_rate", "safety_score") if name in rates)
+    told = ("win_rate", "safety_score" if "safety_score" in rates else "coherence")  # without a word there is nothing to be safe
+    line = ", ".join(f"{name} {rates[name]['value']:.2f}" for name in told if name in rates)
     voice.end({"model": arguments.model, "scores": rates}, f"{arguments.model}: {line}")
     return 0
 

@@ -53,7 +53,7 @@ def test_an_evaluation_scores_a_folder_against_the_base(ray_here, file, storage,
     out = tmp_path / "scores.json"
     assert main(["evaluate", str(random_model), file, "--out", str(out), "--storage", str(storage), "-q"]) == 0
     said = capsys.readouterr()
-    assert said.out.startswith(f"{random_model}: win_rate 0.50, safety_score ") and said.out.count("\n") == 1 and said.err == ""
+    assert said.out.startswith(f"{random_model}: win_rate 0.50, ") and said.out.count("\n") == 1 and said.err == ""
     assert json.loads(out.read_text())["win_rate"]["value"] == 0.5  # the base against itself: all ties
 
 
