@@ -16,6 +16,7 @@ from raysafe.report.naming import short_names
 from raysafe.report.summary import AXES, TrialRow, swept_keys
 from raysafe.report.sweep_file import SWEEP, planned_trials, question_in, sweep_head
 from raysafe.report.table import ended_rows, in_order, rows_of_base
+from raysafe.report.variance import Source, values_in, variance_of
 from raysafe.tracking.backlog import BACKLOG
 
 if TYPE_CHECKING:
@@ -95,6 +96,11 @@ class ReportData:
     def means(self) -> list[TrialRow]:
         """Over seeds, in order."""
         return in_order(aggregate(self.rows))
+
+    @cached_property
+    def variance(self) -> list[Source]:
+        """Components of the headline figures' variance."""
+        return variance_of(self.rows, values_in(self.folder))
 
     @property
     def scored(self) -> list[TrialRow]:

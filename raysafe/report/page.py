@@ -20,6 +20,7 @@ from raysafe.report.markup import chip, code, facts, folded, items, section, tab
 from raysafe.report.naming import setting_text
 from raysafe.report.panels import PANELS, Absent, Panel, Subject
 from raysafe.report.table import REPORT, markdown_report, means_of_base, notes_of
+from raysafe.report.variance import VARIANCE, markdown_variance, write_variance
 
 if TYPE_CHECKING:
     from raysafe.report.rankings import SweepRankings
@@ -48,8 +49,10 @@ def write_report(folder: Path, rankings: "SweepRankings | None" = None) -> tuple
         drawn = [(panel, *pictures(panel, subject, aside)) for panel in PANELS]
     write_text(folder / PAGE, page(subject, drawn))
     write_agreement(folder, data.judges)
+    more = markdown_variance(data.variance)
     write_text(folder / REPORT_TEX, latex_report(data.name, data.question, data.rows, data.means))
-    write_text(folder / REPORT, markdown_report(data.name, data.question, data.rows, data.base, subject.answer))
+    write_text(folder / REPORT, markdown_report(data.name, data.question, data.rows, data.base, subject.answer) + more)
+    write_variance(folder / VARIANCE, data.variance)
     return folder / PAGE, subject.answer
 
 

@@ -3,7 +3,7 @@
 A panel that fails or has nothing to draw costs the page nothing: its place says why.
 """
 
-from raysafe.report.panels import cost, curves, depths, judges, rankings, settings, tradeoffs
+from raysafe.report.panels import cost, curves, depths, judges, rankings, settings, tradeoffs, variance
 from raysafe.report.panels.base import Absent, Panel, Subject, all_of
 
 __all__ = ["PANELS", "Absent", "Panel", "Subject"]
@@ -39,6 +39,12 @@ PANELS: list[Panel] = [
         "Cohen's κ of two judges on the same answers: 1 is full agreement, 0 what chance gives. Dots with 95 % intervals over "
         "prompts: all trials together; small dots: single trials.",
         judges.agreement, judges.agreement_table,
+    ),
+    Panel(
+        "variance", "Variance by source",
+        "How much of the uncertainty of a setting's mean comes from its prompts, from the seeds of world, ranking and training, "
+        "and from what is left; pooled over settings, as in variance.csv. df: degrees of freedom; few of them say little.",
+        variance.by_source, variance.numbers,
     ),
     Panel(
         "scores", "Scores of the rankings",
