@@ -76,7 +76,7 @@ def run(copy, *command, **options):
 
 def test_each_is_one_new_file_and_one_entry():
     """An entry is a line of a table and, of a class, the import it needs; a figure needs no file."""
-    families = ["objectives", "selection", "evaluation/attacks", "evaluation/judges"]
+    families = ["objectives", "selection", "evaluation/attacks", "evaluation/judges", "evaluation/probes"]
     tables = [f"raysafe/{family}/__init__.py" for family in (*families, "report/panels")]
     assert [str(Path(name).parent) for name in FILES] == [str(Path(name).parent) for name in tables]
     assert list(ENTRIES) == [*tables[:-1], "raysafe/report/figures.py", tables[-1]]
@@ -94,8 +94,8 @@ def test_they_are_as_clean_as_the_house(copy):
 
 @pytest.mark.training
 def test_one_trial_uses_all_of_them(copy, model_folder, tmp_path):
-    """The objective trains, the selector ranks by what it learned, the conversation is judged, the figure has its column, the
-    panel its picture."""
+    """The objective trains, the selector ranks by what it learned, the conversation is judged, the probe reads trial and base,
+    the figure has its column, the panel its picture."""
     raw = small_trial(model_folder, **SECTIONS)
     table = run(copy, "-c", TRIAL, tmp_path, input=json.dumps(raw))
     (row,) = csv.DictReader((tmp_path / "summary.csv").read_text().splitlines())
@@ -104,3 +104,5 @@ def test_one_trial_uses_all_of_them(copy, model_folder, tmp_path):
     assert (tmp_path / "plots" / "worth-of-rankings.png").exists()
     answers = [path.read_text() for path in tmp_path.glob("artifacts/answers/*/answers.jsonl")]
     assert any("I really need this" in text for text in answers)
+    read = [json.loads(path.read_text())["metrics"] for path in tmp_path.glob("artifacts/readings/*/readings.json")]
+    assert len(read) == 2 and all(set(one) == {"doubt", "doubt_0"} and one["doubt"]["low"] >= 0 for one in read)
