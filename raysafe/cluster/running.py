@@ -18,6 +18,7 @@ from raysafe.report.summary import TrialRow
 from raysafe.stages.inputs import find_inputs
 from raysafe.stages.sandbox import BaseStage
 from raysafe.sweep import signals
+from raysafe.sweep.bills import bill_lines
 from raysafe.sweep.folder import TrialTask, claim, ended_before, refuse_taken, tasks_of
 from raysafe.sweep.lock import held
 from raysafe.sweep.pace import Pace
@@ -71,6 +72,8 @@ def run_sweep(sweep: SweepConfig, options: RunOptions | None = None, live: LiveT
             live.step(f"since this file was written: {change}")
         kept = ended_before(folder) if options.resume else []
         open_tasks = [task for task in tasks if task.plan.name not in {row.trial for row in kept}]
+        for line in bill_lines([(task.plan.config, task.inputs) for task in open_tasks]):
+            live.step(line)
         options = replace(options, tracking_uri=uri)
         if open_tasks:
             failed = run_open(sweep, open_tasks, kept, options, live)

@@ -28,6 +28,7 @@ def run(arguments: Namespace) -> int:
     live.step(LOADING)
     from raysafe.artifacts import write_json
     from raysafe.cluster.running import one_trial
+    from raysafe.evaluation.bills import bills_of
     from raysafe.evaluation.exam import exam_of
     from raysafe.report.rates import rates_table
     from raysafe.stages.answers import AnswersRef
@@ -45,6 +46,8 @@ def run(arguments: Namespace) -> int:
         launch = groups.launcher(task.plan.name, teller(live))
         start = begin(task.plan.config, task.inputs, launch)
         exam = exam_of(start.trial.evaluation, start.inputs.prompts)
+        for judge, bill in bills_of(exam, 0).items():
+            live.step(bill.line(judge))
         reference = AnswersRef.of(launch(reference_stage(start, exam)).wait())
         if served is not None:
             answers = AnswersRef.of(launch(ServedAnswersStage(served, exam.suites)).wait())

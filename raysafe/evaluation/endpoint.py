@@ -51,8 +51,7 @@ class Endpoint:
         Raises StageError where the server can't be had, refuses the key, or the next request could exceed the cap. What has been
         answered by then is kept: another run goes on from there, and pays nothing for it.
         """
-        turns = [(Message("user", prompt),) if isinstance(prompt, str) else prompt for prompt in prompts]
-        return self.texts([Request(messages=turn) for turn in turns])
+        return self.texts([request_of(prompt) for prompt in prompts])
 
     def texts(self, requests: Sequence[Request], limit: int | None = None) -> list[str]:
         """A text for every request, in order, of at most `limit` tokens (or as the settings say). Raises as `complete`."""
@@ -76,16 +75,15 @@ class Endpoint:
         sent["limit"] = sent.pop(asked.limit_key, None)
         return completion_key([asked.host, asked.revision, sent])
 
-    def missing(self, requests: Sequence[Request], limit: int | None = None) -> list[Request]:
-        """Those of the requests, each once, whose replies are not kept."""
-        asked = {self.key(request, limit or self.settings.max_tokens): request for request in requests}
-        there = Completions(self.kept).known(list(asked)) if self.kept is not None else {}
-        return [request for key, request in asked.items() if key not in there]
-
     def account(self) -> Account:
         """What the model has cost in the folder."""
         assert self.kept is not None
         return Completions(self.kept).account(self.settings.account)
+
+
+def request_of(prompt: str | Conversation) -> Request:
+    """A conversation, or a text as its only turn."""
+    return Request(messages=(Message("user", prompt),) if isinstance(prompt, str) else prompt)
 
 
 class Stopped(Exception):

@@ -25,6 +25,7 @@ from raysafe.stages.readings import ReadingsStage, readings_stages
 from raysafe.stages.sandbox import BaseStage
 from raysafe.stages.train import TrainStage
 from raysafe.stages.verdicts import VerdictsStage
+from raysafe.sweep.bills import bill_lines
 from raysafe.trial import begin, begin_reading, frozen_refs, launch_frozen, rank_stage, reference_stage
 
 CHARACTERS_PER_TOKEN = 4.0
@@ -62,8 +63,10 @@ def dry_run(sweep: SweepConfig, storage: Path, console: Console) -> dict[str, An
     store = Store(storage)
     work = Work(store)
     own: Counter[str] = Counter()
+    paid: list[tuple[TrialConfig, TrialInputs]] = []
     for plan in sweep.trials:
         inputs = find_inputs(plan.config, store)
+        paid.append((plan.config, inputs))
         own.update(readings=_shared(plan.config, inputs, work))
         steps, rows, tokens = _training(plan.config, inputs)
         own.update(steps=steps, rows=rows, tokens=int(tokens), work=int(tokens) * model_parameters(inputs.model))
@@ -71,11 +74,12 @@ def dry_run(sweep: SweepConfig, storage: Path, console: Console) -> dict[str, An
     lines = stage_lines(work, len(sweep.trials), own)
     console.print(_stages_table(lines))
     cost, seconds = _cost_line(sweep, work, own), _measured(sweep, work, own)[0]
-    for line in (_resources_line(sweep), cost):
+    bills = bill_lines(paid)
+    for line in (_resources_line(sweep), cost, *bills):
         console.print(line, highlight=False, soft_wrap=True)
     trials = [{"trial": plan.name, "swept": plan.swept, "seed": plan.config.seed, **plan.axes} for plan in sweep.trials]
     what = {"sweep": sweep.name, "question": sweep.question, "trials": trials, "stages": [asdict(line) for line in lines]}
-    return what | {"resources": sweep.resources, "cost": cost, "group_seconds": seconds or None}
+    return what | {"resources": sweep.resources, "cost": cost, "paid_judges": bills, "group_seconds": seconds or None}
 
 
 def _shared(trial: TrialConfig, inputs: TrialInputs, work: Work) -> int:

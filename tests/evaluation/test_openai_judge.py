@@ -11,13 +11,15 @@ from small import small_trial
 from test_served import on_two_ranks
 
 from raysafe.artifacts import fingerprint
+from raysafe.config.sections import EvaluationSettings
 from raysafe.config.sweeps import make_sweep
 from raysafe.config.written import located
 from raysafe.context import local_context
 from raysafe.data.records import EvalPrompt, Identity
 from raysafe.errors import ConfigError, DataError, StageError
 from raysafe.evaluation.answering import Answer, Answers
-from raysafe.evaluation.exam import judge_of
+from raysafe.evaluation.bills import bills_of
+from raysafe.evaluation.exam import exam_of, judge_of
 from raysafe.evaluation.judges import PARTIAL_REFUSAL, Pair, Question, Verdict, decides, placed
 from raysafe.evaluation.judges.asks import Ask, PairAsk
 from raysafe.evaluation.judging import score
@@ -196,6 +198,34 @@ def test_its_key_is_what_decides_about_verdicts(folder):
     (folder / "complied.jinja").write_text("Another question: {{ answer }}")
     others.append(judge(folder, url))
     assert len({key, *map(fingerprint, others)}) == 5
+
+
+def test_what_a_judge_will_be_asked_is_counted_before(folder):
+    """A prompt has 8 + 4 tokens and one for 4 characters. Answers of 4 tokens have 16 characters: 16 tokens a question; a pair
+    has 16, 17 and a mark between them: 20.5. In the end 3 prompts are asked plainly and at 2 prefills, 9 questions, and with 2
+    borderline ones there are 10 pairs. After an epoch it is one prompt of each file: 3 questions and 4 pairs, twice. The prices
+    are 1 a token, and a reply has 8."""
+    (folder / "complied.jinja").write_text("{{ answer }}")
+    (folder / "pairs.jinja").write_text("{{ first }}|{{ second }}")
+    paid = {name: {"template": str(folder / f"{name}.jinja")} for name in ("complied", "pairs")}
+    priced = {"model": "m", "base_url": "https://host/v1", "max_tokens": 8, "input_price": 1e6, "output_price": 1e6}
+    settings = EvaluationSettings(
+        "h.jsonl",
+        attacks={"direct": {}, "prefill": {"tokens": [1, 3]}},
+        judge={"name": "openai", "endpoint": priced, **paid},
+        judges=("phrases",),
+        max_new_tokens=4,
+        epoch_prompts=1,
+    )
+    exam = exam_of(settings, {"harmful": rows("h", 3, harmful="Sure."), "borderline": rows("b", 2)})
+    (once,), (twice,) = bills_of(exam, 0).values(), bills_of(exam, 2).values()
+    assert (once.requests, once.prompt_tokens) == (19, 9 * 16 + 10 * 20.5)
+    assert (twice.requests, twice.prompt_tokens) == (33, 15 * 16 + 18 * 20.5)
+    assert once.cost == once.prompt_tokens + 19 * 8
+    assert (
+        once.line("openai")
+        == "judge openai, m at host: about 19 requests of 349 tokens and 152 of replies at most: 501.00 by its prices"
+    )
 
 
 def test_templates_are_taken_from_the_folder_that_a_written_file_names():

@@ -11,9 +11,10 @@ from raysafe.config.endpoints import EndpointSettings
 from raysafe.context import Context
 from raysafe.data.records import Conversation
 from raysafe.errors import require
-from raysafe.evaluation.endpoint import Endpoint
+from raysafe.evaluation.endpoint import Endpoint, request_of
 from raysafe.evaluation.judges.asks import Ask, PairAsk
 from raysafe.evaluation.judges.base import Pair, Question, Verdict
+from raysafe.evaluation.judges.bill import Bill, bill_of
 from raysafe.evaluation.roles import Hit
 from raysafe.evaluation.wire import key_of, library
 
@@ -79,6 +80,13 @@ class Openai:
         if ask is None:
             return [None] * len(pairs)
         return [ask.preferred(reply) for reply in self._said([ask.prompt(pair) for pair in pairs])]
+
+    def bill(self, questions: Sequence[Question], pairs: Sequence[Pair]) -> Bill:
+        """What it would ask the server."""
+        asks, ask = self._asks(), self.pairs
+        prompts = [asks[question.role.hit].prompt(question) for question in questions if not _plain(question)]
+        prompts += [ask.prompt(pair) for pair in pairs] if ask is not None else []
+        return bill_of(self.endpoint, [request_of(prompt) for prompt in prompts])
 
     def _asks(self) -> dict[Hit, Ask]:
         every: dict[Hit, Ask | None] = {"complied": self.complied, "refused": self.refused, "right": self.right}
