@@ -27,8 +27,8 @@ ATTACK_PATHS = ("file", "behaviors")
 """Settings of attacks that name files."""
 PROBE_PATHS = ("include",)
 """Settings of probes that name folders."""
-JUDGE_PATHS = ("template",)
-"""Settings of judges, or of a part of one, that name files."""
+JUDGE_PATHS = ("path", "template")
+"""Settings of judges, or of a part of one, that name files or folders."""
 NO_FILES = ("package:", "tokenizer")
 """What such a setting begins with that is found elsewhere."""
 

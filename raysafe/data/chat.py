@@ -70,6 +70,10 @@ class ChatFormat:
         """The rendered prompt, up to and with the assistant header. Raises DataError if the template refuses it."""
         return self._render(prompt, generate=True)
 
+    def conversation_text(self, turns: Conversation) -> str:
+        """A whole conversation as the template renders it; one that ends with a user turn has the assistant header behind it."""
+        return self._render(turns, generate=turns[-1].role == "user")
+
     def prompt_ids(self, prompt: Conversation) -> list[int]:
         """Token ids of the rendered prompt."""
         return self._ids(self.prompt_text(prompt))

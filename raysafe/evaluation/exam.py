@@ -126,5 +126,18 @@ def judge_of(raw: str | Mapping[str, Any], key: str, problems: list[str]) -> Jud
     if name not in JUDGES:
         problems.append(f"`{key}`: got {name!r}, but it takes one of {', '.join(JUDGES)}, or a mapping with such a `name`")
         return None
-    judge = build(JUDGES[name], fields, key, problems)
+    settings = _with_preset(JUDGES[name], fields, key, problems)
+    judge = build(JUDGES[name], settings, key, problems) if settings is not None else None
     return judge.found() if judge is not None else None
+
+
+def _with_preset(kind: type[Judge], fields: dict[str, Any], key: str, problems: list[str]) -> dict[str, Any] | None:
+    """Settings over those of the preset that they name, where the judge has presets."""
+    presets = getattr(kind, "presets", {})
+    if "preset" not in fields or not presets:
+        return fields
+    chosen = fields.pop("preset")
+    if chosen not in presets:
+        problems.append(f"`{key}.preset`: got {chosen!r}, but it takes one of {', '.join(presets)}")
+        return None
+    return {**presets[chosen], **fields}

@@ -9,6 +9,7 @@ from raysafe.evaluation.answering import Answer, Answers
 from raysafe.evaluation.coherence import is_coherent
 from raysafe.evaluation.intervals import clustered, wilson
 from raysafe.evaluation.judges import PARTIAL_REFUSAL, Judge, Verdict, decides, placed
+from raysafe.evaluation.judges.local import holding
 from raysafe.evaluation.lengths import at_equal_length
 from raysafe.evaluation.metrics import Rate, complement, flat_rates
 from raysafe.evaluation.roles import ROLES
@@ -43,11 +44,10 @@ def score(answers: Answers, judge: Judge, attacks: Sequence[str], reference: Ans
     The win rate is there only with the reference model's answers to the same prompts, of which the judge can compare some.
     """
     judge = placed(judge, context)
-    verdicts = verdicts_on(answers, judge, context)
+    with holding():
+        verdicts = verdicts_on(answers, judge, context)
+        comparisons = compare(answers, reference, judge, context) if reference is not None else []
     metrics = rates(answers.rows, verdicts, attacks) | _without_verdict(answers.rows, verdicts, judge)
-    if reference is None:
-        return Scores(metrics, verdicts)
-    comparisons = compare(answers, reference, judge, context)
     return Scores(metrics | win_rates(comparisons), verdicts, comparisons)
 
 

@@ -44,6 +44,22 @@ def _load_base(path: str, dtype: torch.dtype) -> Any:
     return model
 
 
+def load_classifier(path: str, dtype: torch.dtype = torch.float32) -> Any:
+    """The sequence classifier of a folder, on the CPU. Raises DataError if it can't be loaded or its weights don't fit it."""
+    from transformers import AutoModelForSequenceClassification
+
+    try:
+        with quiet():
+            loaded: Any = AutoModelForSequenceClassification.from_pretrained(path, dtype=dtype, **FOREIGN)
+    except Exception as error:  # transformers raises whatever its parts raise
+        if out_of_memory(error):
+            raise
+        raise DataError(f"{path}: can't be loaded as a sequence classifier: {first_lines(error)}") from error
+    model, info = loaded
+    refuse_unfit(path, info)
+    return model
+
+
 def _add_adapter(model: Any, lora: Lora, seed: int) -> Any:
     from peft import LoraConfig, get_peft_model
 

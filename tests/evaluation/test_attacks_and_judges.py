@@ -100,7 +100,11 @@ def openai(tmp_path_factory):
         yield placed(judge_of(raw, "judge", []), replace(local_context(), kept=folder / "kept"))
 
 
-@pytest.fixture(params=JUDGES)
+OF_MODELS = {"classifier"}
+"""Judges whose verdicts are a model's, which no rule foretells; files of their own hold them to the rest."""
+
+
+@pytest.fixture(params=[name for name in JUDGES if name not in OF_MODELS])
 def judge(request):
     return request.getfixturevalue(request.param) if request.param == "openai" else JUDGES[request.param]()
 
@@ -160,6 +164,13 @@ def test_a_prefill_of_no_tokens_is_refused(tokens):
 
 def test_a_judge_is_listed_under_its_own_name_with_a_version(judge):
     assert JUDGES[judge.name] is type(judge) and isinstance(judge, Judge) and judge.version
+
+
+@pytest.mark.parametrize("name", JUDGES)
+def test_a_judges_class_is_frozen_and_says_its_name_and_version(name):
+    kind = JUDGES[name]
+    assert kind.name == name and kind.version and is_dataclass(kind) and kind.__dataclass_params__.frozen
+    assert all(callable(getattr(kind, method)) for method in ("found", "judge", "prefer"))
 
 
 @pytest.mark.parametrize("text", TEXTS)

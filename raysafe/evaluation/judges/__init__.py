@@ -1,6 +1,7 @@
 """Judges. Adding one is a new file with a frozen class (see `base.py`) and a line in `JUDGES`."""
 
 from raysafe.evaluation.judges.base import PARTIAL_REFUSAL, Judge, Pair, Question, RuleJudge, Verdict, decides, placed
+from raysafe.evaluation.judges.classifier import Classifier
 from raysafe.evaluation.judges.openai import Openai
 from raysafe.evaluation.judges.phrases import Phrases
 from raysafe.evaluation.judges.sandbox import Sandbox
@@ -9,6 +10,7 @@ JUDGES: dict[str, type[Judge]] = {
     "openai": Openai,
     "phrases": Phrases,
     "sandbox": Sandbox,
+    "classifier": Classifier,
 }
 
 __all__ = ["JUDGES", "PARTIAL_REFUSAL", "Judge", "Pair", "Question", "RuleJudge", "Verdict", "decides", "placed"]

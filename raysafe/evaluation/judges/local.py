@@ -1,0 +1,135 @@
+"""Local models that judges read from: loaded once a process, on its device, and let go when the answers are judged."""
+
+import gc
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from raysafe.data.chat import ChatFormat
+from raysafe.errors import DataError
+from raysafe.models.loading import freeze, load_classifier, load_model
+
+Kind = Literal["tokens", "labels"]
+Side = Literal["left", "right"]
+Dtype = Literal["float32", "bf16"]
+DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model on its device, and its tokenizer with or without a chat template."""
+
+    model: Any
+    chat: ChatFormat
+
+    @property
+    def pad(self) -> int:
+        """What fills rows up; it is masked."""
+        known = (self.chat.tokenizer.pad_token_id, self.model.config.pad_token_id, self.chat.tokenizer.eos_token_id)
+        return next((token for token in known if isinstance(token, int)), 0)
+
+    @property
+    def positions(self) -> int | None:
+        """The longest sequence that the model takes, where it says so."""
+        found = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        return found if isinstance(found, int) and found > 0 else None
+
+
+_held: dict[tuple[str, Kind, Dtype], Loaded] = {}
+
+
+def held(path: str, kind: Kind, dtype: Dtype) -> Loaded:
+    """The model of a folder on this process's device; the same one until it is let go (`holding`)."""
+    if (path, kind, dtype) not in _held:
+        load = load_model if kind == "tokens" else load_classifier
+        model = freeze(load(path, DTYPES[dtype])).to(device())
+        _held[path, kind, dtype] = Loaded(model, ChatFormat(tokenizer_of(path)))
+    return _held[path, kind, dtype]
+
+
+def device() -> torch.device:
+    """Where this process computes: its GPU, where it has one."""
+    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+
+
+@contextmanager
+def holding() -> Iterator[None]:
+    """Inside, models are loaded once; at the end they are let go, with their memory."""
+    try:
+        yield
+    finally:
+        _held.clear()
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def tokenizer_of(path: str) -> Any:
+    """The tokenizer of a folder. Raises DataError if there is none, or if it needs code of its own."""
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(Path(path), trust_remote_code=False)
+    except Exception as error:  # transformers raises whatever its parts raise
+        raise DataError(f"{path}: no tokenizer can be loaded from it ({' '.join(str(error).split())[:300]}).") from error
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of one batch, filled up on one side: ids and mask are B x T, `last` is the place of each row's last token."""
+
+    ids_BT: Tensor
+    mask_BT: Tensor
+    last_B: Tensor
+
+    @classmethod
+    def of(cls, rows: Sequence[Sequence[int]], side: Side, pad: int) -> "Rows":
+        """Rows of one token or more, on this process's device."""
+        longest = max(map(len, rows))
+        starts = [longest - len(row) if side == "left" else 0 for row in rows]
+        placed = list(zip(rows, starts, strict=True))
+        ids = [[pad] * start + list(row) + [pad] * (longest - start - len(row)) for row, start in placed]
+        mask = [[int(start <= place < start + len(row)) for place in range(longest)] for row, start in placed]
+        last = [start + len(row) - 1 for row, start in placed]
+        return cls(*(torch.tensor(values, device=device()) for values in (ids, mask, last)))
+
+    @property
+    def positions_BT(self) -> Tensor:
+        """Each row's own, from 0: a model whose positions are absolute would else see a row move with its company."""
+        return (self.mask_BT.cumsum(dim=-1) - 1).clamp(min=0)
+
+
+@torch.no_grad()
+def next_logits(loaded: Loaded, rows: Sequence[Sequence[int]], side: Side) -> Tensor:
+    """Logits (B x V, float32) of what follows each row. Only the places that are asked for go through the head, where the model
+    lets them: a head over all of a long row takes more memory than the model."""
+    batch, takes = Rows.of(rows, side, loaded.pad), inspect.signature(loaded.model.forward).parameters
+    options: dict[str, Any] = {"position_ids": batch.positions_BT} if "position_ids" in takes else {}
+    places, where_B = batch.last_B.unique(return_inverse=True)
+    if "logits_to_keep" in takes:
+        options["logits_to_keep"] = places
+    logits_BTV = loaded.model(input_ids=batch.ids_BT, attention_mask=batch.mask_BT, use_cache=False, **options).logits
+    picked_B = where_B if "logits_to_keep" in takes else batch.last_B
+    return logits_BTV[torch.arange(len(rows), device=picked_B.device), picked_B].float()
+
+
+@torch.no_grad()
+def class_logits(loaded: Loaded, rows: Sequence[Sequence[int]]) -> Tensor:
+    """Logits (B x classes, float32) of a sequence classifier, rows filled up on the right: one that reads its class off the first
+    token finds it there, one that reads it off the last finds that by what is not padding."""
+    batch, model = Rows.of(rows, "right", loaded.pad), loaded.model
+    if model.config.pad_token_id is None:
+        model.config.pad_token_id = loaded.pad
+    return model(input_ids=batch.ids_BT, attention_mask=batch.mask_BT).logits.float()
+
+
+def by_length(rows: Mapping[int, Sequence[int]], size: int) -> Iterator[list[int]]:
+    """Keys of rows that are read together, at most `size`, shortest first."""
+    order = sorted(rows, key=lambda place: len(rows[place]))
+    return (order[start : start + size] for start in range(0, len(order), size))
