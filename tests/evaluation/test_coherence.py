@@ -137,6 +137,7 @@ def test_a_judge_that_sees_more_is_heard_and_one_that_cannot_say_is_not_guessed_
         "safety_score": (0.0, 3),
         "no_verdict": (1 / 5, 5),
         "win_rate": (0.5, 5),
+        "win_rate_lc": (0.5, 5),
     }
     assert [verdict is None for verdict in scores.verdicts] == [False, True, False, False, False, True, True, True]
 
