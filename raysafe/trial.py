@@ -8,11 +8,12 @@ share a setting share its stages. `launch` is how stages are run: here by a call
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from raysafe.artifacts import Artifact, Artifacts, fingerprint
 from raysafe.config.sections import TrainingSettings
+from raysafe.config.sweeps import opponent_of
 from raysafe.config.trials import TrialConfig
 from raysafe.context import local_context
 from raysafe.data.references import Admixture, Alignment, DataRef, LogProbsRef, ModelRef, PlantedRef, SelectionRef, drawn
@@ -24,8 +25,8 @@ from raysafe.objectives.base import FrozenModel
 from raysafe.objectives.dpo import Dpo
 from raysafe.ranking.diagnosis import DIAGNOSIS_FILE, Diagnosis, RankingTensors, diagnose
 from raysafe.ranking.learning import engine_settings
-from raysafe.ranking.selecting import SELECTION_FILE, Choice, keep_rows
-from raysafe.ranking.tables import save_rows
+from raysafe.ranking.selecting import SELECTION_FILE, Choice, keep_rows, selected
+from raysafe.ranking.tables import Selection, save_rows
 from raysafe.stages.answers import AnswersRef, AnswersStage
 from raysafe.stages.base import Launch, Made, Pending
 from raysafe.stages.inputs import TrialInputs, find_inputs
@@ -33,6 +34,7 @@ from raysafe.stages.log_probs import LogProbsResult, LogProbsStage
 from raysafe.stages.making import Here
 from raysafe.stages.rank import RankResult, RankStage
 from raysafe.stages.readings import ReadingsResult, readings_stages, rows_read
+from raysafe.stages.references import ReferenceFileStage, plainly_asked
 from raysafe.stages.sandbox import BaseStage
 from raysafe.stages.train import TrainResult, TrainStage
 from raysafe.stages.verdicts import EpochExam, VerdictsStage
@@ -88,8 +90,9 @@ def run_trial(
     choice = choice_of(trial, ranked)
     selection = keep_rows(choice, store, folder)
     kept = SelectionRef(fingerprint(selection.rows), str(folder / SELECTION_FILE))
-    reference = AnswersRef.of(asked.wait())
-    base = launch(VerdictsStage(reference, exam.judges[0], exam.attacks))
+    untrained_answers = AnswersRef.of(asked.wait())
+    base = launch(VerdictsStage(untrained_answers, exam.judges[0], exam.attacks))
+    reference = other_reference(start, exam, store, launch) or untrained_answers
     each_epoch = EpochExam(exam, reference) if trial.evaluation.each_epoch else None
     stage = train_stage(start, kept, frozen_refs(start, frozen, launch), each_epoch)
     if stage.admixture is not None:
@@ -137,6 +140,25 @@ def _sandbox_model(trial: TrialConfig, launch: Launch) -> ModelRef:
 def reference_stage(start: Start, exam: Exam) -> AnswersStage:
     """Answers of the untrained model: what win rates compare with."""
     return AnswersStage(start.model, exam.suites, exam.decoding, shared=True)
+
+
+def other_reference(start: Start, exam: Exam, store: Artifacts, launch: Launch) -> AnswersRef | None:
+    """What win rates compare with where it isn't the untrained model: a file's answers, or those of another trial."""
+    if start.inputs.reference is not None:
+        return AnswersRef.of(launch(ReferenceFileStage(plainly_asked(exam.suites), start.inputs.reference)).wait())
+    opponent = opponent_of(start.trial, [])
+    return opponent_answers(begin(opponent, find_inputs(opponent, store), launch), exam, store, launch) if opponent else None
+
+
+def opponent_answers(start: Start, exam: Exam, store: Artifacts, launch: Launch) -> AnswersRef:
+    """Walk a trial to its answers to another's exam, by the same stages, so that an equal trial of the sweep shares them all."""
+    ranked = launch(rank_stage(start)).wait()
+    selection = selected(choice_of(start.trial, ranked), store).folder / SELECTION_FILE
+    kept = SelectionRef(fingerprint(Selection.load(selection).rows), str(selection))
+    each_epoch = EpochExam(exam, None) if start.trial.evaluation.each_epoch else None
+    stage = train_stage(start, kept, frozen_refs(start, launch_frozen(start, launch), launch), each_epoch)
+    trained = launch(replace(stage, opponent=True)).wait()
+    return AnswersRef.of(launch(AnswersStage(trained_model(trained), exam.suites, exam.decoding, shared=True)).wait())
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ def run(arguments: Namespace) -> int:
     from raysafe.stages.checks import check_asked
     from raysafe.stages.inputs import model_ref
     from raysafe.stages.served import ServedAnswersStage
-    from raysafe.trial import begin, begin_reading, examine, judge_all, reference_stage, with_readings
+    from raysafe.trial import begin, begin_reading, examine, judge_all, other_reference, reference_stage, with_readings
 
     trial = config.trials[0].config
     served = _served(arguments, trial)
@@ -48,7 +48,8 @@ def run(arguments: Namespace) -> int:
         exam = exam_of(start.trial.evaluation, start.inputs.prompts)
         for judge, bill in bills_of(exam, 0).items():
             live.step(bill.line(judge))
-        reference = AnswersRef.of(launch(reference_stage(start, exam)).wait())
+        reference = other_reference(start, exam, groups.store, launch)
+        reference = reference or AnswersRef.of(launch(reference_stage(start, exam)).wait())
         if served is not None:
             answers = AnswersRef.of(launch(ServedAnswersStage(served, exam.suites)).wait())
             metrics = judge_all(answers, exam, reference, launch).metrics

@@ -13,6 +13,8 @@ from raysafe.config.guards import Guard
 from raysafe.errors import require
 
 SANDBOX = "sandbox"
+BASE = "base"
+"""The untrained model, where answers are compared."""
 Batching = Literal["auto", "packed", "padded"]
 Precision = Literal["float32", "bf16"]
 
@@ -178,6 +180,9 @@ class EvaluationSettings:
     """Also score after each training epoch, for schedulers and curves."""
     epoch_prompts: int | None = 64
     """Prompts of each file in the scoring after an epoch; null for all."""
+    reference: Any = field(default=BASE, metadata=KEYED_IF_SET)
+    """Whose answers win rates compare with: `base`, the untrained model's; those in a file; or those of a trial that is like this
+    one but for some settings, `{trial: {objective: sft}}`."""
     guards: dict[str, Guard] = field(default_factory=dict, metadata=KEYED_IF_SET)
     """Figures that a trial must have to count, each with a floor or a ceiling, and what becomes of one that has not."""
 
@@ -185,6 +190,11 @@ class EvaluationSettings:
         require(len(self.attacks) > 0, "attacks has at least one suite", self.attacks)
         for name, judge in [("judge", self.judge), *(("judges", judge) for judge in self.judges)]:
             require(isinstance(judge, str | dict), f"{name} takes a name or a mapping of name and settings", judge)
+        other = (
+            isinstance(self.reference, dict) and set(self.reference) == {"trial"} and isinstance(self.reference["trial"], dict)
+        )
+        takes = "reference takes base, a file, or {trial: {settings by dotted names}}"
+        require(isinstance(self.reference, str) or other, takes, self.reference)
         for name in ("max_new_tokens", "batch_size"):
             require(getattr(self, name) > 0, f"{name} > 0", getattr(self, name))
         for name in ("max_prompts", "epoch_prompts"):

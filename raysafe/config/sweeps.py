@@ -10,9 +10,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from raysafe.artifacts import plain
 from raysafe.config.reading import build, merged, named_functions, parse_overrides, read_yaml, set_key, unknown_key
 from raysafe.config.rules import sweep_problems, trial_problems
 from raysafe.config.sections import (
+    BASE,
     SANDBOX,
     DataSettings,
     EvaluationSettings,
@@ -153,6 +155,10 @@ def make_trial(raw: Mapping[str, Any], seed: Replicate, workers: int, problems: 
     trial = read_trial(raw, seed, problems)
     if trial is not None:
         problems.extend(trial_problems(trial, workers))
+        wrong: list[str] = []
+        opponent = opponent_of(trial, wrong)
+        wrong += trial_problems(opponent, workers) if opponent is not None else []
+        problems.extend(f"`evaluation.reference.trial`: {problem}" for problem in wrong)
     return trial if len(problems) == before else None
 
 
@@ -175,6 +181,28 @@ def read_trial(raw: Mapping[str, Any], seed: Replicate, problems: list[str]) -> 
     for key, (table, _) in _NAMED_SECTIONS.items():
         parts[key] = _member(key, table, names[key], raw.get(key, {}), problems)
     return TrialConfig(seed=seed.training, ranking_seed=seed.ranking, **parts) if len(problems) == before else None
+
+
+def opponent_of(trial: TrialConfig, problems: list[str]) -> TrialConfig | None:
+    """The trial that a trial's win rates compare with: itself with the settings of `evaluation.reference.trial` in place of its
+    own. None where that is not what they compare with, or the settings are wrong: problems are added to the list.
+
+    What it is compared with itself is no matter, and is left at the untrained model, so that there is no circle.
+    """
+    if not isinstance(trial.evaluation.reference, Mapping):
+        return None
+    raw = {key: value for key, value in plain(trial).items() if key in _TRIAL_KEYS}
+    raw["evaluation"]["reference"] = BASE
+    for key, value in trial.evaluation.reference["trial"].items():
+        section = str(key).split(".")[0]
+        if section not in _TRIAL_KEYS or section == "evaluation":
+            takes = [name for name in _TRIAL_KEYS if name != "evaluation"]
+            problems.append(unknown_key(str(key), value, takes))
+        else:
+            set_key(raw, key, copy.deepcopy(value))
+    if problems:
+        return None
+    return read_trial(raw, Replicate(trial.seed, trial.ranking_seed), problems)
 
 
 def _member(key: str, table: Mapping[str, Any], name: Any, raw: Mapping[str, Any], problems: list[str]) -> Any:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from raysafe.config.sections import SANDBOX
+from raysafe.config.sections import BASE, SANDBOX
 from raysafe.config.seeds import of_a_trial
 from raysafe.config.trials import TrialConfig
 
@@ -77,6 +77,9 @@ def located(trial: TrialConfig, folder: Path) -> TrialConfig:
             return settings
         return {key: _from(folder, value) if key in JUDGE_PATHS else of_judge(value) for key, value in settings.items()}
 
+    def of_reference(reference: Any) -> Any:
+        return str(folder / reference) if isinstance(reference, str) and reference != BASE else reference
+
     ranker = trial.selection.model
     selection = replace(moved(trial.selection, ("file",)), model=moved(ranker, MODEL_PATHS) if ranker else None)
     return replace(
@@ -88,6 +91,7 @@ def located(trial: TrialConfig, folder: Path) -> TrialConfig:
             moved(trial.evaluation, EVALUATION_PATHS),
             attacks=of_each(trial.evaluation.attacks, ATTACK_PATHS),
             probes=of_each(trial.evaluation.probes, PROBE_PATHS),
+            reference=of_reference(trial.evaluation.reference),
             judge=of_judge(trial.evaluation.judge),
             judges=tuple(map(of_judge, trial.evaluation.judges)),
         ),

@@ -2,7 +2,7 @@
 
 import itertools
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from raysafe.artifacts import OFF_KEY
 from raysafe.context import Context
@@ -63,7 +63,7 @@ class AnswersRef:
     folder: str = field(metadata=OFF_KEY)
 
     @staticmethod
-    def of(made: Made[AnswersResult]) -> "AnswersRef":
+    def of(made: Made[Any]) -> "AnswersRef":
         """A stage's."""
         return AnswersRef(made.artifact.key, str(made.artifact.folder))
 

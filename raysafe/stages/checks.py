@@ -21,6 +21,8 @@ from raysafe.models.folders import adapted_model
 
 TUNED = {"finetune", "safe", "align"}
 """Roles of data that is trained on; all others are asked."""
+ANSWERED = {"evaluation.reference"}
+"""But for what holds answers to them."""
 
 _MISLABELLED = {
     "harmful": (False, "it is labelled safe, and complying with it is no success"),
@@ -60,12 +62,12 @@ def check_models(trial: TrialConfig, data: Mapping[str, DataRef], model: ModelRe
     elif ranker is not None:
         check_use(trial, Use("selection.model", ranker, trial.selection.model.lora, _of(data, ranked_on)))
     if model is not None:
-        check_use(trial, Use("model", model, trial.model.lora, _of(data, tuned_on), _of(data, data.keys() - TUNED)))
+        check_use(trial, Use("model", model, trial.model.lora, _of(data, tuned_on), _of(data, data.keys() - TUNED - ANSWERED)))
 
 
 def check_asked(trial: TrialConfig, data: Mapping[str, DataRef], model: ModelRef) -> None:
     """Check a model that is only evaluated."""
-    check_use(trial, Use("MODEL", model, asked=_of(data, data.keys() - TUNED)))
+    check_use(trial, Use("MODEL", model, asked=_of(data, data.keys() - TUNED - ANSWERED)))
 
 
 def _of(data: Mapping[str, DataRef], roles: Iterable[str]) -> dict[str, DataRef]:

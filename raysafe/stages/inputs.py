@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from raysafe.artifacts import FORMAT, Artifacts, fingerprint, plain
-from raysafe.config.sections import SANDBOX
+from raysafe.config.sections import BASE, SANDBOX
 from raysafe.config.trials import TrialConfig
 from raysafe.data.loading import check_overlap, load_eval_prompts, load_examples, load_triples
 from raysafe.data.records import EvalPrompt, Row, dataset_fingerprint
@@ -21,6 +21,7 @@ from raysafe.models.folders import HUB, check_model_folder, folder_fingerprint
 from raysafe.ranking.tables import Selection
 from raysafe.sandbox.world import World, write
 from raysafe.stages.checks import check_labels, check_models
+from raysafe.stages.references import check_reference
 
 _WORLD_FILES = {
     "finetune": "finetune",
@@ -46,10 +47,13 @@ class TrialInputs:
     ranker: ModelRef | None = None
     scripts: Mapping[str, DataRef] = field(default_factory=dict)
     """What attacks bring themselves, as `evaluation.attacks.NAME`."""
+    reference: DataRef | None = None
+    """The answers that win rates compare with, where they are in a file."""
 
     def data(self) -> dict[str, DataRef]:
         """Every dataset by its role."""
         roles = {"finetune": self.finetune, "safe": self.safe, "align": self.align, **self.prompts, **self.scripts}
+        roles["evaluation.reference"] = self.reference
         return {role: data for role, data in roles.items() if data is not None}
 
 
@@ -72,10 +76,20 @@ def find_inputs(trial: TrialConfig, store: Artifacts) -> TrialInputs:
         prompts,
         _ranker(trial),
         {f"evaluation.attacks.{suite.name}": suite.data for suite in exam.suites if suite.source},
+        _reference(trial, prompts),
     )
     _check_rows(trial, inputs, exam)
     check_models(trial, inputs.data(), inputs.model, inputs.ranker)
     return inputs
+
+
+def _reference(trial: TrialConfig, prompts: Mapping[str, DataRef]) -> DataRef | None:
+    path = trial.evaluation.reference
+    if not isinstance(path, str) or path == BASE:
+        return None
+    data = _ref(load_examples, str(Path(path).absolute()))
+    check_reference(data, [prompt for asked in prompts.values() for prompt in asked.prompts()])
+    return data
 
 
 def _ranker(trial: TrialConfig) -> ModelRef | None:

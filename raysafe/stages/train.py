@@ -56,14 +56,16 @@ class TrainStage:
     seed: int
     admixture: Admixture | None = None
     each_epoch: EpochExam | None = field(default=None, metadata=OFF_KEY)
+    opponent: bool = field(default=False, metadata=OFF_KEY)
+    """Whether another trial wants it, to compare its own answers with this model's."""
 
     @property
     def label(self) -> str:
-        return "proxy" if self.shared else "train"
+        return "opponent" if self.opponent else "proxy" if self.shared else "train"
 
     @property
     def shared(self) -> bool:
-        return self.selection is None
+        return self.opponent or self.selection is None
 
     def run(self, place: Workplace) -> TrainResult:
         """Train, score after each epoch where it is wanted, and save."""

@@ -126,15 +126,16 @@ def _verdict(line: Mapping[str, Any]) -> Verdict | None:
 
 @dataclass(frozen=True)
 class EpochExam:
-    """What a model is asked after each training epoch, and what it is compared with; the first judge decides."""
+    """What a model is asked after each training epoch, and what it is compared with, if anything; the first judge decides."""
 
     exam: Exam
-    reference: AnswersRef
+    reference: AnswersRef | None
 
     def scores(self, model: Any, chat: ChatFormat, context: Context) -> dict[str, float]:
         """`eval/NAME` with `_low` and `_high` of every metric; every rank calls it."""
         generate = generator(model, chat, self.exam.decoding, context)
         answers = ask(self.exam.after_epoch, Victim(model, chat, generate, context))
-        scores = score(answers, self.exam.judges[0], self.exam.attacks, self.reference.load(), context)
+        reference = self.reference.load() if self.reference is not None else None
+        scores = score(answers, self.exam.judges[0], self.exam.attacks, reference, context)
         said = {f"eval/{name}": value for name, value in scores.flat().items()}
         return said | after_epoch(model, self.exam, chat, context)

@@ -25,12 +25,19 @@ TRAIN = "train"
 @dataclass
 class JobCost:
     """A stage of the sweep. `asked`: trials, in the order in which they asked for it. `paid`: seconds, by trial. `open`: seconds
-    that nobody has paid for, as nobody who wants it is left; who asks next pays them."""
+    that nobody has paid for, as nobody who wants it is left; who asks next pays them. `own`: trials whose own training
+    it is, which others may want as their opponent."""
 
     label: str
     asked: list[str] = field(default_factory=list)
     paid: dict[str, float] = field(default_factory=dict)
     open: float = 0.0
+    own: list[str] = field(default_factory=list)
+
+    @property
+    def owners(self) -> list[str]:
+        """Those in `own`; earlier versions, which knew no opponents, kept none."""
+        return self.own or (self.asked if self.label == TRAIN else [])
 
 
 class Costs:
@@ -56,6 +63,8 @@ class Costs:
         self._charge(job, at)
         if trial not in cost.asked:
             cost.asked.append(trial)
+        if label == TRAIN and trial not in cost.own:
+            cost.own.append(trial)
         self._pay(cost)
 
     def changed(self, event: JobChanged) -> None:
@@ -104,8 +113,8 @@ class Costs:
 
     def same_as(self, trial: str) -> str:
         """The trial that asked first for the training that is this trial's own, too; empty if it was this one."""
-        own = next((job for job in reversed(self.jobs.values()) if job.label == TRAIN and trial in job.asked), None)
-        return own.asked[0] if own is not None and own.asked[0] != trial else ""
+        own = next((job.owners for job in reversed(self.jobs.values()) if trial in job.owners), [trial])
+        return own[0] if own[0] != trial else ""
 
     def _took(self, job: str) -> float:
         """Seconds of a finished stage, whoever made it and when; 0 of one that isn't there."""

@@ -19,13 +19,15 @@ Point = tuple[int, dict[str, float]]
 
 @dataclass
 class Job:
-    """A stage that somebody wants. `payload` is the stage itself, opaque to the desk; `trouble`: what ended its last attempt."""
+    """A stage that somebody wants. `payload` is the stage itself, opaque to the desk; `trouble`: what ended its last attempt.
+    `own`: what trials call it whose own it is; one's training may be another's opponent, which is shared."""
 
     id: str
     label: str
     shared: bool
     payload: Any
     wanted_by: set[str] = field(default_factory=set)
+    own: dict[str, str] = field(default_factory=dict)
     state: JobState = JobState.QUEUED
     group: str | None = None
     attempts: int = 0
@@ -63,7 +65,7 @@ class Desk:
         if job is None or job.state is JobState.STOPPED:
             job = self.jobs[job_id] = Job(job_id, label, shared, payload)
             self.queue.append(job_id)
-        self._want(trial, job)
+        self._want(trial, job, label, shared)
         if self.closed and not job.state.ended:
             self._end(job, JobState.FAILED, self.why_closed)
 
@@ -75,14 +77,14 @@ class Desk:
             for point in points if shared else ():
                 self._tell(job, point)
             self._end(job, JobState.DONE)
-        self._want(trial, job)
+        self._want(trial, job, label, shared)
 
     def look(self, trial: str, job_id: str, seen: int = 0) -> tuple[JobState, Point | None, str]:
         """A job's state, the first point that the trial has not seen, and its error. The end is told after the last point."""
         job = self.jobs[job_id]
         if seen == len(job.points):
             return job.state, None, job.error
-        if not job.shared and trial in job.wanted_by:
+        if trial in job.own and trial in job.wanted_by:
             self._tell(job, job.points[seen], trial)
         return JobState.RUNNING, job.points[seen], ""
 
@@ -200,10 +202,12 @@ class Desk:
         self.taken += done
         return list(self.log)
 
-    def _want(self, trial: str, job: Job) -> None:
+    def _want(self, trial: str, job: Job, label: str, shared: bool) -> None:
         job.wanted_by.add(trial)
+        if not shared:
+            job.own[trial] = label
         self.wanted[trial].add(job.id)
-        self.log.append(JobWanted(time.time(), trial, job.id, job.label))
+        self.log.append(JobWanted(time.time(), trial, job.id, label))
 
     def _queue_again(self, job: Job) -> None:
         self.held.pop(job.group or "", None)
@@ -221,4 +225,4 @@ class Desk:
         self.log.append(JobChanged(now, job.id, job.label, job.shared, trials, job.state, job.attempts, job.error, job.reused))
 
     def _tell(self, job: Job, point: Point, trial: str | None = None) -> None:
-        self.log.append(PointTold(time.time(), job.id, job.label, *point, trial))
+        self.log.append(PointTold(time.time(), job.id, job.own.get(trial or "", job.label), *point, trial))

@@ -11,22 +11,24 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from raysafe.artifacts import Store
+from raysafe.artifacts import Store, fingerprint
+from raysafe.config.sweeps import opponent_of
 from raysafe.config.trials import SweepConfig, TrialConfig
 from raysafe.data.references import DataRef, ModelRef
-from raysafe.evaluation.exam import exam_of
+from raysafe.evaluation.exam import Exam, exam_of
 from raysafe.selection import kept_count
 from raysafe.stages.answers import AnswersRef, AnswersStage
-from raysafe.stages.base import R, Stage, Watch
+from raysafe.stages.base import Launch, R, Stage, Watch
 from raysafe.stages.inputs import TrialInputs, find_inputs
 from raysafe.stages.making import Finished, place_of
 from raysafe.stages.rank import RankStage
 from raysafe.stages.readings import ReadingsStage, readings_stages
+from raysafe.stages.references import ReferenceFileStage, plainly_asked
 from raysafe.stages.sandbox import BaseStage
 from raysafe.stages.train import TrainStage
 from raysafe.stages.verdicts import VerdictsStage
 from raysafe.sweep.bills import bill_lines
-from raysafe.trial import begin, begin_reading, frozen_refs, launch_frozen, rank_stage, reference_stage
+from raysafe.trial import Start, begin, begin_reading, frozen_refs, launch_frozen, rank_stage, reference_stage
 
 CHARACTERS_PER_TOKEN = 4.0
 FLOPS_PER_PARAMETER = 6.0
@@ -95,7 +97,30 @@ def _shared(trial: TrialConfig, inputs: TrialInputs, work: Work) -> int:
     begin_reading(start.model, exam, None, note)
     note(rank_stage(start))
     frozen_refs(start, launch_frozen(start, note), note)
+    _note_reference(start, exam, work, note)
     return len(readings_stages(start.model, exam, start.model))
+
+
+def _note_reference(start: Start, exam: Exam, work: Work, note: Launch) -> None:
+    """What win rates compare with where it isn't the untrained model: of another trial the ranking and all after it, whose keys
+    aren't known before it is there."""
+    if start.inputs.reference is not None:
+        note(ReferenceFileStage(plainly_asked(exam.suites), start.inputs.reference))
+    opponent = opponent_of(start.trial, [])
+    if opponent is None:
+        return
+    inputs = find_inputs(opponent, work.store)
+
+    def noted(stage: Stage[R], watch: Watch | None = None) -> Finished[R]:
+        return work.note(stage, *_cost(stage, inputs))
+
+    walk = begin(opponent, inputs, noted)
+    noted(rank_stage(walk))
+    frozen_refs(walk, launch_frozen(walk, noted), noted)
+    steps, rows, tokens = _training(opponent, inputs)
+    key = fingerprint(opponent)
+    work.stages[f"train-{key}"] = ("opponent", steps, rows, tokens, tokens * model_parameters(inputs.model))
+    work.stages[f"answers-{key}"] = ("reference answers", 0, 0, 0.0, 0.0)
 
 
 def _cost(stage: Stage[Any], inputs: TrialInputs) -> tuple[int, int, float]:
@@ -104,7 +129,7 @@ def _cost(stage: Stage[Any], inputs: TrialInputs) -> tuple[int, int, float]:
         return _rank_cost(stage, inputs)
     if isinstance(stage, TrainStage):
         return _train_cost(stage, size_of(stage.retain).rows, inputs)
-    if isinstance(stage, BaseStage | AnswersStage | VerdictsStage | ReadingsStage) or inputs.align is None:
+    if isinstance(stage, BaseStage | AnswersStage | VerdictsStage | ReadingsStage | ReferenceFileStage) or inputs.align is None:
         return 0, 0, 0.0
     pairs = size_of(inputs.align, triples=True)
     return 0, 2 * pairs.rows, 2 * pairs.tokens * FORWARD

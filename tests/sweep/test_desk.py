@@ -261,3 +261,18 @@ def test_ten_thousand_trials_cost_a_moment():
         desk.halt(trial)
         seen += len(desk.events(seen))
     assert time.process_time() - began < 10
+
+
+def test_one_trials_own_stage_may_be_another_ones_opponent():
+    """Whoever asked first: the trial whose own it is has it under its own label, point by point; the other as a shared stage."""
+    desk = Desk(2)
+    for trial, label, shared in (("a", "opponent", True), ("b", "train", False)):
+        desk.start(trial)
+        desk.post(trial, "train-1", label, shared, b"")
+    desk.next_job("g")
+    desk.point("g", "train-1", 1, {"epoch": 1})
+    for trial in ("a", "b"):
+        assert desk.look(trial, "train-1")[1] == (1, {"epoch": 1})
+    events = desk.events(0)
+    assert [(one.trial, one.label) for one in events if isinstance(one, JobWanted)] == [("a", "opponent"), ("b", "train")]
+    assert [(one.trial, one.label) for one in events if isinstance(one, PointTold)] == [(None, "opponent"), ("b", "train")]
