@@ -7,6 +7,7 @@ table also takes many, along leading axes, so that what is simulated is what is 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -190,7 +191,7 @@ def over_seeds(by_seed: Sequence[Mapping[str, float]], share: bool = True) -> Ra
         (values,) = by_seed
         return clustered([values]) if share else mean_interval(list(values.values()))
     value = float(np.mean([np.mean(list(values.values())) for values in by_seed]))
-    squares = _squares_of(by_seed)
+    squares = squares_of(by_seed)
     asked = len(set().union(*by_seed))
     if share:
         return _rate(value, _ends(np.asarray(min(1.0, max(0.0, value))), squares), asked)
@@ -199,7 +200,7 @@ def over_seeds(by_seed: Sequence[Mapping[str, float]], share: bool = True) -> Ra
     return Rate(value, value - half, value + half, asked)
 
 
-def _squares_of(by_seed: Sequence[Mapping[str, float]]) -> MeanSquares:
+def squares_of(by_seed: Sequence[Mapping[str, float]]) -> MeanSquares:
     """Of prompts that all seeds share, or of each seed's own."""
     shared = [prompt for prompt in by_seed[0] if all(prompt in values for values in by_seed)]
     n = min(map(len, by_seed))
@@ -247,6 +248,18 @@ def t_point(df: Any, alpha: float = 0.05) -> np.ndarray:
     from scipy.special import stdtrit  # a command line that tells no interval does without
 
     return np.asarray(stdtrit(np.minimum(df, 1e9), 1 - alpha / 2))
+
+
+def t_share(t: Any, df: Any) -> np.ndarray:
+    """The chance that |T| exceeds t >= 0."""
+    from scipy.special import stdtr
+
+    return np.asarray(2 * stdtr(np.minimum(df, 1e9), -np.abs(t)))
+
+
+def normal_point(alpha: float) -> float:
+    """z that |Z| exceeds with probability alpha, 0 < alpha < 1."""
+    return NormalDist().inv_cdf(1 - alpha / 2)
 
 
 def _rate(value: float, ends: Ends, n: int) -> Rate:

@@ -3,18 +3,22 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from raysafe.report.effects import Effect, Effects, Level, effects_of
 from raysafe.report.figures import listed
+from raysafe.report.levels import Level
 from raysafe.report.naming import setting_text, short_names
+from raysafe.report.prompts import ByPrompt, no_prompts
+from raysafe.report.replicates import ways
 from raysafe.report.summary import TrialRow
+
+if TYPE_CHECKING:
+    from raysafe.report.effects import Effect, Effects
 
 MOST_MOVED = 3
 """Figures that a sentence tells of one setting."""
-
-
 MOST_NAMED = 3
-"""Trials that broke a guard, by name."""
+"""Trials that broke a guard, or repeat another, by name."""
 
 
 @dataclass(frozen=True)
@@ -23,25 +27,29 @@ class Answer:
 
     sentences: tuple[str, ...]
     notes: tuple[str, ...]
-    effects: Effects
+    effects: "Effects"
     titles: dict[str, str]
     """Of the figures that were compared, by name."""
+    by_prompt: ByPrompt = no_prompts
+    """What single prompts gave."""
 
 
-def answer_of(rows: Sequence[TrialRow]) -> Answer:
-    """The answer that the ended trials give."""
+def answer_of(rows: Sequence[TrialRow], by_prompt: ByPrompt = no_prompts) -> Answer:
+    """The answer that the ended trials give. `by_prompt`: what single prompts gave, where that is known."""
+    from raysafe.report.effects import effects_of  # numpy, which the words of a table do without
+
     figures = [figure for figure in listed(row.figures for row in rows) if figure.title and figure.average == "interval"]
     titles = {figure.name: figure.title for figure in figures if any(figure.name in row.figures for row in rows)}
-    effects = effects_of([row for row in rows if not row.guarded], list(titles))
+    effects = effects_of([row for row in rows if not row.guarded], list(titles), by_prompt)
     told = _Teller(effects, titles)
-    return Answer(tuple(told.sentences()), (*_left_out(rows, effects), *told.notes()), effects, titles)
+    return Answer(tuple(told.sentences()), (*_left_out(rows, effects), *told.notes()), effects, titles, by_prompt)
 
 
 @dataclass(frozen=True)
 class _Teller:
     """Puts effects into words."""
 
-    effects: Effects
+    effects: "Effects"
     titles: dict[str, str]
 
     def sentences(self) -> list[str]:
@@ -70,9 +78,12 @@ class _Teller:
             verb = "was never changed by itself" if alone else "were never changed one without the other"
             notes.append(f"{names} {verb}: what {'it does' if alone else 'each of them does'} can't be separated in this design.")
         if self.effects.effects:
+            paired = sum(effect.paired for effect in self.effects.effects)
+            how = {0: "", len(self.effects.effects): ", prompt by prompt"}.get(paired, ", prompt by prompt where both kept them")
             notes.append(
-                f"Each difference is the mean over seeds of trials that are alike in all else; [ ] holds for all "
-                f"{len(self.effects.effects)} comparisons together at 95 %."
+                f"Each difference is the mean over seeds of trials that are alike in all else{how}; [ ] holds for all "
+                f"{len(self.effects.effects)} comparisons together at 95 %, and what is called a difference is one by Holm's "
+                "test of all together at 5 %."
             )
         return notes
 
@@ -98,14 +109,15 @@ class _Teller:
         return f"{join(names)} made no difference that {self._size(factors)} can show"
 
     def _would_have_been_seen(self, factors: Sequence[tuple[str, ...]], short: bool = False) -> str:
-        """The smallest difference that no comparison of the main figures would have missed."""
+        """The true difference that every comparison of the main figures would have shown with a chance of 80 %."""
         sizes: dict[str, float] = {}
         for figure in ("win_rate", "safety_score", *self.titles):
             found = [effect.visible for factor in factors for effect in self.effects.by_factor[factor] if effect.figure == figure]
             if found and len(sizes) < 2:
                 sizes[self.titles[figure]] = max(found)
         texts = join((f"{size:.2f} in {title}" for title, size in sizes.items()), "or")
-        return f"one of {texts} would have been seen" if short else f"A difference of {texts} would have been seen"
+        said = f"of {texts} would have been seen in four of five such sweeps"
+        return f"a true one {said}" if short else f"A true difference {said}"
 
     def _unmoved(self, factor: tuple[str, ...]) -> str:
         """Of the only factor, what it left alone."""
@@ -137,7 +149,7 @@ class _Teller:
         return "No setting has two values, so there is nothing to compare"
 
 
-def _left_out(rows: Sequence[TrialRow], effects: Effects) -> list[str]:
+def _left_out(rows: Sequence[TrialRow], effects: "Effects") -> list[str]:
     """Failed and stopped trials, where there are some."""
     guarded = [row for row in rows if row.guarded]
     counts = Counter(row.status for row in rows if not row.guarded)
@@ -154,6 +166,16 @@ def _left_out(rows: Sequence[TrialRow], effects: Effects) -> list[str]:
         fewer = "scored after fewer epochs, on the prompts of that scoring, which may be fewer"
         rest = "" if counted else " What is left was chosen by its scores."
         notes.append(f"{_trials(stopped)} stopped early and {how}: {fewer}.{rest}")
+    if (count := ways([row for row in rows if row.status != "FAILED" and not row.guarded])) > 1:
+        notes.append(
+            f"Trials were evaluated in {count} ways (suites, decoding or judges differ): each is compared and averaged with "
+            "those alone that were evaluated as it was."
+        )
+    if repeated := effects.repeated:
+        names = join(row.trial for row in repeated[:MOST_NAMED]) + (" and others" if len(repeated) > MOST_NAMED else "")
+        notes.append(
+            f"{names} repeated the seed or the training of another trial of the same settings: no further seed, left out."
+        )
     if twins := sum(bool(row.figures.get("same_as")) for row in effects.used):
         notes.append(f"{_trials(twins)} had the same rows and settings of training as another, and so its scores.")
     return notes
@@ -163,7 +185,7 @@ def _trials(count: int) -> str:
     return f"{count} trial{'s' if count > 1 else ''}"
 
 
-def change(effect: Effect, titles: Mapping[str, str]) -> str:
+def change(effect: "Effect", titles: Mapping[str, str]) -> str:
     """`win rate from 0.40 to 0.60 (+0.20 [+0.10, +0.30])`."""
     before, after = effect.means
     interval = f"[{signed(effect.low)}, {signed(effect.high)}]"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from raysafe.report.means import aggregate
 from raysafe.report.naming import short_names
+from raysafe.report.prompts import ByPrompt, prompts_of
 from raysafe.report.summary import AXES, TrialRow, swept_keys
 from raysafe.report.sweep_file import SWEEP, planned_trials, question_in, sweep_head
 from raysafe.report.table import ended_rows, in_order, rows_of_base
@@ -93,9 +94,14 @@ class ReportData:
         return question_in(self.sweep)
 
     @cached_property
+    def by_prompt(self) -> ByPrompt:
+        """What single prompts gave in its trials."""
+        return prompts_of(self.folder)
+
+    @cached_property
     def means(self) -> list[TrialRow]:
         """Over seeds, in order."""
-        return in_order(aggregate(self.rows))
+        return in_order(aggregate(self.rows, self.by_prompt))
 
     @cached_property
     def variance(self) -> list[Source]:

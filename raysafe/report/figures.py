@@ -141,3 +141,8 @@ def _metric(figure: Figure) -> str:
     if figure.metric or figure.unit == "text" or figure.source == "record":
         return figure.metric
     return f"eval/{figure.name}" if figure.source == "scores" else figure.name
+
+
+def is_share(name: str) -> bool:
+    """Whether a figure of scores, another judge's too, lies in 0 to 1."""
+    return unit_of(name.rpartition("/")[2]) == "share"

@@ -1,34 +1,39 @@
 """Means over the seeds of a sweep."""
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
-from raysafe.report.figures import FIGURES
+from raysafe.report.figures import FIGURES, is_share
+from raysafe.report.prompts import AGREES, ByPrompt, no_prompts
+from raysafe.report.replicates import distinct, unit_of, way_of
 from raysafe.report.summary import TrialRow, swept_keys
 
-T_POINTS = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131)
-"""Student's t, 97.5 % point, for 1 to 15 degrees of freedom; above, the last is on the safe side."""
-HOW = "Intervals over seeds are 95 % t-intervals, and never narrower than the trials' own over prompts, pooled."
+if TYPE_CHECKING:
+    from raysafe.evaluation.metrics import Rate
+
+HOW = "Intervals of means over seeds are at 95 %, too, for other prompts and other seeds; with one seed, for other prompts alone."
+Values = Mapping[str, float]
 
 
-def aggregate(rows: Sequence[TrialRow]) -> list[TrialRow]:
+def aggregate(rows: Sequence[TrialRow], by_prompt: ByPrompt = no_prompts) -> list[TrialRow]:
     """One row for each swept setting: the mean over its seeds, `seeds` saying of how many.
 
-    Only finished trials go into a mean, or, where none has finished, the stopped ones: their scores are of fewer epochs.
-    A setting with a single such trial keeps that trial's own interval.
+    Only finished trials go into a mean, or, where none has finished, the stopped ones: their scores are of fewer epochs. A trial
+    that repeats another's seeds or training is no further seed (`distinct`), and trials that were evaluated in other ways
+    are no replicates. A setting with a single such trial keeps that trial's own interval.
     """
     groups: dict[tuple[str, ...], list[TrialRow]] = defaultdict(list)
-    keys = swept_keys(rows)
+    keys, way = swept_keys(rows), way_of(rows)
     for row in rows:
-        groups[tuple(repr(row.swept.get(key)) for key in keys)].append(row)
-    return [_mean_row(group) for group in groups.values()]
+        groups[way(row), *(repr(row.swept.get(key)) for key in keys)].append(row)
+    return [_mean_row(group, by_prompt) for group in groups.values()]
 
 
-def _mean_row(group: Sequence[TrialRow]) -> TrialRow:
-    used = next((kept for status in ("FINISHED", "STOPPED") if (kept := [row for row in group if row.status == status])), [])
+def _mean_row(group: Sequence[TrialRow], by_prompt: ByPrompt) -> TrialRow:
+    found = next((kept for status in ("FINISHED", "STOPPED") if (kept := [row for row in group if row.status == status])), [])
+    used, _ = distinct(found)
     if len(group) == 1 or not used:
         return replace(group[0], status=_status(group), seeds=len(used), error="; ".join(row.error for row in group if row.error))
     return TrialRow(
@@ -36,7 +41,7 @@ def _mean_row(group: Sequence[TrialRow]) -> TrialRow:
         status=_status(group),
         seed=used[0].seed if len(used) == 1 else None,
         swept=group[0].swept,
-        figures=mean_figures([row.figures for row in used]),
+        figures=mean_figures(used, by_prompt),
         error="; ".join(row.error for row in group if row.error),
         seeds=len(used),
     )
@@ -48,40 +53,72 @@ def _status(group: Sequence[TrialRow]) -> str:
     return group[0].status if len(counts) == 1 else ", ".join(f"{status} {count}" for status, count in counts.items())
 
 
-def mean_figures(trials: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def mean_figures(trials: Sequence[TrialRow], by_prompt: ByPrompt = no_prompts) -> dict[str, Any]:
     """Means as the list of figures says: of rates that all trials have, with their intervals; of other numbers over the trials
     that have them; of texts none."""
     alone = [figure for figure in FIGURES if figure.average == "mean" or figure.unit == "text"]
     names = {figure.name for figure in alone}
-    means = mean_rates([{name: value for name, value in trial.items() if name not in names} for trial in trials])
+    numbers = [name for name, value in trials[0].figures.items() if name not in names and not isinstance(value, str)]
+    shared = [name for name in numbers if all(name in row.figures for row in trials)]
+    means = {name: sum(row.figures[name] for row in trials) / len(trials) for name in shared}
+    seeds = _Seeds(trials, by_prompt)
+    seeds.read(rated := [name for name in shared if f"{name}_low" in means and f"{name}_high" in means])
+    for name in rated:
+        means |= {f"{name}_{end}": value for end, value in seeds.interval(name).items()}
     for figure in alone:
-        known = [trial[figure.name] for trial in trials if trial.get(figure.name) is not None]
+        known = [row.figures[figure.name] for row in trials if row.figures.get(figure.name) is not None]
         if known and figure.unit != "text":
             means[figure.name] = sum(known) / len(known)
     return means
 
 
-def mean_rates(trials: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Means of the rates that all trials have, each with its interval where the trials have one."""
-    shared = [name for name in trials[0] if all(name in trial for trial in trials)]
-    means = {name: sum(trial[name] for trial in trials) / len(trials) for name in shared}
-    for name in shared:
-        if f"{name}_low" in means and f"{name}_high" in means:
-            own = [(trial[f"{name}_low"], trial[f"{name}_high"]) for trial in trials]
-            means[f"{name}_low"], means[f"{name}_high"] = interval([trial[name] for trial in trials], own)
-    return means
+@dataclass(frozen=True)
+class _Seeds:
+    """Trials of one setting that differ by seed alone."""
+
+    trials: Sequence[TrialRow]
+    by_prompt: ByPrompt
+
+    def read(self, figures: Sequence[str]) -> None:
+        """All figures of a trial while its table is open."""
+        for row in self.trials:
+            for name in figures:
+                self.by_prompt(row.trial, name)
+
+    def interval(self, name: str) -> dict[str, float]:
+        """`low` and `high` of the mean of a figure; over the outermost seeds that vary, where there are several axes of seeds."""
+        from raysafe.evaluation.intervals import over_seeds, pooled  # numpy, which a table without intervals does without
+
+        unit, groups = unit_of(self.trials), defaultdict[Any, list[TrialRow]](list)
+        for row in self.trials:
+            groups[unit(row)].append(row)
+        tables = [_mean_values([self.by_prompt(row.trial, name) for row in group]) for group in groups.values()]
+        value = sum(row.figures[name] for row in self.trials) / len(self.trials)
+        rate = over_seeds(tables, is_share(name)) if all(tables) else None
+        if rate is None or abs(rate.value - value) > AGREES:
+            rate = pooled([_mean_rate([row.figures for row in group], name) for group in groups.values()], is_share(name))
+        return {"low": min(value, rate.low), "high": max(value, rate.high)}
 
 
-def interval(values: Sequence[float], own: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """The 95 % interval of the mean of n rates in [0, 1], from their spread and from their own intervals.
+def _mean_values(tables: Sequence[Values]) -> Values:
+    """Every prompt's mean over tables that all have it; empty where they share half of their prompts or fewer."""
+    shared = [prompt for prompt in tables[0] if all(prompt in values for values in tables)]
+    if 2 * len(shared) <= max(map(len, tables)):
+        return {}
+    return {prompt: sum(values[prompt] for values in tables) / len(tables) for prompt in shared}
 
-    A t-interval over seeds alone has no width where all seeds happen to agree, as rates at 0 or 1 do; so it reaches at
-    least as far as the trials' own intervals, whose mean width shrinks with the square root of n.
-    """
-    n, mean = len(values), sum(values) / len(values)
-    low, high = (mean + (sum(ends) / n - mean) / math.sqrt(n) for ends in zip(*own, strict=True))
-    if n > 1:
-        spread = math.sqrt(sum((value - mean) ** 2 for value in values) / (n - 1))
-        half = (T_POINTS[min(n - 2, len(T_POINTS) - 1)]) * spread / math.sqrt(n)
-        low, high = min(low, mean - half), max(high, mean + half)
-    return max(0.0, low), min(1.0, high)
+
+def _mean_rate(trials: Sequence[Mapping[str, Any]], name: str) -> "Rate":
+    from raysafe.evaluation.metrics import Rate
+
+    value, low, high = (sum(float(trial[name + end]) for trial in trials) / len(trials) for end in ("", "_low", "_high"))
+    return Rate(value, low, high, int(min(trial.get(f"{name}_n", 1) for trial in trials)))
+
+
+def interval(values: Sequence[float], own: Sequence[tuple[float, float]], share: bool = True) -> tuple[float, float]:
+    """The 95 % interval of the mean over seeds of a figure, from the seeds' values and their own intervals."""
+    from raysafe.evaluation.intervals import pooled
+    from raysafe.evaluation.metrics import Rate
+
+    rate = pooled([Rate(value, low, high, 1) for value, (low, high) in zip(values, own, strict=True)], share)
+    return rate.low, rate.high

@@ -43,7 +43,7 @@ def write_page(folder: Path, rankings: "SweepRankings | None" = None) -> Path:
 def write_report(folder: Path, rankings: "SweepRankings | None" = None) -> tuple[Path, Answer]:
     """`write_page`; gives the answer that stands on it, too."""
     data = read_data(folder, rankings)
-    subject = Subject(data, answer_of(data.rows))
+    subject = Subject(data, answer_of(data.rows, data.by_prompt))
     with whole(folder / PLOTS) as aside:
         aside.mkdir()
         drawn = [(panel, *pictures(panel, subject, aside)) for panel in PANELS]
@@ -168,7 +168,7 @@ def _results(data: ReportData) -> str:
     """Means first, then every trial; what to know of the numbers; errors."""
     several = len(data.means) < len(data.rows)
     if several:
-        inside = table([*means_of_base(data.base), *data.means])
+        inside = table([*means_of_base(data.base, data.by_prompt), *data.means])
         inside += folded(f"Every trial ({len(data.rows)})", table([*data.base, *data.rows]))
     else:
         inside = table([*data.base, *data.rows])

@@ -16,6 +16,7 @@ from raysafe.report.answer import Answer, answer_of
 from raysafe.report.figures import STAYS, listed, unit_of
 from raysafe.report.means import HOW, aggregate
 from raysafe.report.naming import NONE, setting_text, short_names
+from raysafe.report.prompts import ByPrompt, no_prompts, prompts_of
 from raysafe.report.summary import AXES, SUMMARY, TrialRow, read_summary, swept_keys
 from raysafe.report.sweep_file import SWEEP, question_in, sweep_head
 from raysafe.report.variance import markdown_variance, values_in, variance_of
@@ -134,14 +135,14 @@ def print_report(folder: Path, console: Console) -> None:
     Raises DataError if it is no sweep's folder.
     """
     rows, base = ended_rows(folder), rows_of_base(folder)
-    head, means = sweep_head(folder), aggregate(rows)
-    question, answer = question_in(head), answer_of(rows)
+    head, by_prompt = sweep_head(folder), prompts_of(folder)
+    question, answer, means = question_in(head), answer_of(rows, by_prompt), aggregate(rows, by_prompt)
     several = len(means) < len(rows)
     if question:
         console.print(escape(question), style="italic")
     if rows:
         console.print(escape(" ".join(answer.sentences)), style="bold", highlight=False)
-    console.print(result_table([*means_of_base(base), *means] if several else [*base, *rows], console.width))
+    console.print(result_table([*means_of_base(base, by_prompt), *means] if several else [*base, *rows], console.width))
     for note in [*(answer.notes if rows else ()), *notes_of(rows, several)]:
         console.print(escape(note), style="dim", highlight=False, soft_wrap=True)
     for row in rows:
@@ -168,9 +169,10 @@ def rows_of_base(folder: Path) -> list[TrialRow]:
     return [replace(row, status=BASE_STATUS) for row in read_summary(path)] if path.is_file() else []
 
 
-def means_of_base(base: Sequence[TrialRow]) -> list[TrialRow]:
+def means_of_base(base: Sequence[TrialRow], by_prompt: ByPrompt = no_prompts) -> list[TrialRow]:
     """Means over seeds of the untrained models' scores."""
-    return [replace(row, status=BASE_STATUS) for row in aggregate([replace(row, status="FINISHED") for row in base])]
+    means = aggregate([replace(row, status="FINISHED") for row in base], by_prompt)
+    return [replace(row, status=BASE_STATUS) for row in means]
 
 
 def markdown_report(
@@ -178,12 +180,13 @@ def markdown_report(
 ) -> str:
     """The page: question, answer, means over seeds where there are several, every trial, errors; `base`, the untrained models,
     first."""
-    means = aggregate(rows)
+    by_prompt = answer.by_prompt if answer else no_prompts
+    means = aggregate(rows, by_prompt)
     several = len(means) < len(rows)
     told = [" ".join(answer.sentences), *answer.notes] if answer and rows else []
     parts = [f"# {name}", question, *(f"**{text}**" if place == 0 else text for place, text in enumerate(told))]
     if several:
-        parts += ["## Means over seeds", markdown_table([*means_of_base(base), *means]), "## Trials"]
+        parts += ["## Means over seeds", markdown_table([*means_of_base(base, by_prompt), *means]), "## Trials"]
     parts += [markdown_table([*base, *rows]), *notes_of(rows, several)]
     errors = [f"- `{row.trial}` {row.status.lower()}: {row.error}" for row in rows if row.error]
     parts += ["## Errors", "\n".join(errors)] if errors else []

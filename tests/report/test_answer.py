@@ -32,10 +32,13 @@ def test_a_known_effect_is_named_with_its_size_and_interval():
 
 
 def test_no_effect_is_said_with_what_would_have_been_seen():
-    """Four comparisons, three seeds: sqrt(2) * 0.05 * z(0.05 / 4) / z(0.05) / sqrt(3) = 0.0707 * 1.274 / 1.732 = 0.052."""
+    """Four comparisons, three seeds: sqrt(2) * 0.05 * z(0.05 / 4) / z(0.05) / sqrt(3) = 0.0707 * 1.274 / 1.732 = 0.052 is shown
+    if it is measured; with 80 % a true one of 0.052 * (1 + 0.8416 / 2.4977) = 0.0695."""
     first, second = answer_of(grid(3, {"sft": 0.5, "wdoor": 0.5})).sentences
     assert first == "None of gamma and objective made a difference that 32 prompts × 3 seeds can show."
-    assert second == "A difference of 0.05 in win rate or 0.05 in safety score would have been seen."
+    assert second == (
+        "A true difference of 0.07 in win rate or 0.07 in safety score would have been seen in four of five such sweeps."
+    )
 
 
 def test_one_seed_can_not_tell_a_setting_from_luck():
@@ -86,3 +89,20 @@ def test_failed_and_stopped_trials_are_counted_in_the_notes():
 
 def test_zero_has_no_sign():
     assert [signed(value) for value in (0.1, -0.1, 0.001, -0.001)] == ["+0.10", "−0.10", "0.00", "0.00"]
+
+
+def test_trials_that_were_evaluated_in_other_ways_are_never_compared_and_that_is_said():
+    rows = [
+        trial(0, swept={"selector.gamma": gamma}, win_rate=gamma, safety_score=gamma) for gamma in (0.1, 0.9)
+    ]  # fmt: skip
+    rows = [replace(row, figures={**row.figures, "evaluation": way}) for row, way in zip(rows, ("a", "b"), strict=True)]
+    answer = answer_of(rows)
+    assert answer.effects.effects == () and "evaluated in 2 ways" in answer.notes[0]
+
+
+def test_a_trial_that_repeats_another_is_named_and_left_out():
+    rows = [trial(0, swept={"selector.gamma": gamma}, win_rate=0.5) for gamma in (0.1, 0.9)]
+    again = replace(rows[0], trial="again")
+    answer = answer_of([*rows, again])
+    assert answer.effects.effects[0].pairs == 1
+    assert answer.notes[0].startswith("again repeated the seed or the training of another trial of the same settings")

@@ -2,15 +2,14 @@
 
 import itertools
 import math
-import random
+from dataclasses import replace
 from statistics import NormalDist
 
 import pytest
 
-from raysafe.evaluation.intervals import wilson
-from raysafe.report.effects import effects_of, ends
-from raysafe.report.means import T_POINTS
-from raysafe.report.student import normal_point, t_point
+from raysafe.evaluation.intervals import normal_point, t_point, wilson
+from raysafe.report.differences import ends
+from raysafe.report.effects import effects_of, holm
 from raysafe.report.summary import TrialRow
 
 
@@ -32,16 +31,6 @@ def only(rows):
     return effect
 
 
-def test_points_of_student_are_those_of_the_table():
-    assert [t_point(0.05, df) for df in range(1, 16)] == pytest.approx(T_POINTS, abs=6e-4)
-    assert t_point(0.05, 10**6) == normal_point(0.05) == pytest.approx(1.959964, abs=1e-6)
-
-
-def test_one_degree_of_freedom_is_cauchy():
-    """P(|T| > t) = 1 - 2/pi atan(t), so t = tan(pi/2 (1 - alpha))."""
-    assert t_point(0.001, 1) == pytest.approx(math.tan(math.pi / 2 * 0.999), rel=1e-6)
-
-
 def test_an_interval_over_seeds_by_hand():
     """Differences 0.1, 0.2, 0.3: mean 0.2, s = 0.1. No prompts' width. Two cells, so pooled: half of the interaction, residuals
     -+0.05, 0, +-0.05 in either: 4 * 0.0025 / 2 = 0.005; 2 * 0.005 = s squared. t(2) = 4.3027: 0.2 -+ 4.3027 * 0.1 / sqrt(3)."""
@@ -59,9 +48,11 @@ def test_one_seed_has_the_prompts_interval_of_a_difference():
 
 
 def test_seeds_that_agree_keep_the_width_of_their_prompts():
-    """Four seeds without any spread: sqrt(0.1² + 0.1²) / sqrt(4)."""
+    """Four seeds without any spread: sqrt(0.1² + 0.1²) / sqrt(4); a true difference is shown with 80 % if it is larger by .8416
+    standard errors, of which that has 1.96."""
     rows = [trial(seed, win=win, width=0.1, gamma=win) for seed in range(4) for win in (0.4, 0.6)]
-    assert only(rows).visible == pytest.approx(math.sqrt(0.02) / 2)
+    assert only(rows).high - 0.2 == pytest.approx(math.sqrt(0.02) / 2)
+    assert only(rows).visible == pytest.approx(math.sqrt(0.02) / 2 * (1 + 0.841621 / 1.959964), rel=1e-5)
 
 
 def test_what_seeds_and_company_do_by_themselves_drops_out():
@@ -82,7 +73,7 @@ def test_every_comparison_makes_all_intervals_wider():
         row.figures.update({"utility": 0.5, "utility_low": 0.4, "utility_high": 0.6})
     found = effects_of(rows, ["win_rate", "utility"]).effects
     assert len(found) == 6
-    assert found[0].visible == pytest.approx(math.sqrt(0.02) * NormalDist().inv_cdf(1 - 0.05 / 12) / 1.959964, rel=1e-5)
+    assert found[0].high == pytest.approx(math.sqrt(0.02) * NormalDist().inv_cdf(1 - 0.05 / 12) / 1.959964, rel=1e-5)
 
 
 def test_settings_that_only_change_together_are_one_factor():
@@ -122,39 +113,88 @@ def test_an_interval_without_width_has_that_of_prompts_that_were_all_alike():
     )
 
 
-def odds(logit):
-    return 1 / (1 + math.exp(-logit))
+def known(tables):
+    """What single prompts gave, of trials in a mapping of name to values."""
+    named = {name: {f"prompt {place}": float(value) for place, value in enumerate(values)} for name, values in tables.items()}
+    return lambda trial, figure: named.get(trial, {})
 
 
-def a_sweep_of_coins(draw, seeds, effect=0.0, prompts=32):
-    """5 x 2 settings. Every prompt has its own odds, which each level shifts in its own way, alike in all trials; every trial its
-    own luck. Over all prompts nothing has an effect but the objective, which adds `effect` to the log-odds."""
-    levels = [0.1, 0.2, 0.3, 0.4, 0.5, "sft", "dpo"]
-    asked = [(draw.gauss(-1, 2), {level: draw.gauss(0, 0.7) for level in levels}) for _ in range(prompts)]
-    rows = []
-    for seed, gamma, objective in itertools.product(range(seeds), levels[:5], levels[5:]):
-        by = draw.gauss(0, 0.3) + effect * (objective == "dpo")
-        rate = wilson(sum(draw.random() < odds(own + shift[gamma] + shift[objective] + by) for own, shift in asked), prompts)
-        row = trial(seed, win=rate.value, n=prompts, gamma=gamma, objective=objective)
+def tables_of(rows, values):
+    return known({row.trial: one for row, one in zip(rows, values, strict=True)})
+
+
+def two_trials(first, second, seeds=(0,)):
+    """Trials at two gammas, of prompts that gave these values."""
+    rows, tables = [], {}
+    for (gamma, values), seed in itertools.product(((0.1, first), (0.2, second)), seeds):
+        rate = wilson(sum(values), len(values))
+        row = trial(seed, win=rate.value, n=len(values), gamma=gamma)
         row.figures.update({"win_rate_low": rate.low, "win_rate_high": rate.high})
         rows.append(row)
-    return rows
+        tables[row.trial] = values
+    return rows, known(tables)
 
 
-@pytest.mark.parametrize("seeds", [1, 2, 3, 10])
-def test_where_nothing_has_an_effect_hardly_ever_one_is_shown(seeds):
-    """At most 5 % of sweeps may show something: 6 of 40 or more then have a chance of 1 in 70."""
-    draw = random.Random(seeds)
-    sweeps = (effects_of(a_sweep_of_coins(draw, seeds), ["win_rate"]).effects for _ in range(40))
-    assert sum(any(effect.shown for effect in effects) for effects in sweeps) < 6
+def paired(first, second, seeds=(0,)):
+    rows, by_prompt = two_trials(first, second, seeds)
+    (effect,) = effects_of(rows, ["win_rate"], by_prompt).effects
+    return effect
 
 
-def test_what_has_an_effect_is_shown():
-    """Two in the log-odds is .28 in the rate: seen in most sweeps of three seeds, and in that setting alone."""
-    draw = random.Random(0)
-    found = [effects_of(a_sweep_of_coins(draw, 3, effect=2.0), ["win_rate"]).effects for _ in range(20)]
-    shown = [{effect.factor for effect in effects if effect.shown} for effects in found]
-    assert sum(factors == {("objective.name",)} for factors in shown) >= 14
+def test_two_single_trials_are_compared_by_mcnemars_exact_test():
+    """Six prompts of 32 went up, none down: 2 * 2^-6 = .031, a difference; of five .0625, none. Unpaired neither shows."""
+    assert paired([0] * 32, [1] * 6 + [0] * 26).shown and not paired([0] * 32, [1] * 5 + [0] * 27).shown
+    assert not effects_of(two_trials([1] * 8 + [0] * 24, [1] * 14 + [0] * 18)[0], ["win_rate"]).effects[0].shown
+    assert paired([1] * 8 + [0] * 24, [1] * 14 + [0] * 18).shown
+
+
+def test_the_interval_of_a_paired_difference_by_hand():
+    """Of 32 differences 8 are 1 and 2 are -1: mean .1875, sum of squares 10 - 32 * .1875² = 8.875, / 31 / 32 = .0089466; one
+    answer more may differ: + 1 / 32² = .0099231. t(31) = 2.0395: -+ .20317."""
+    effect = paired([0] * 8 + [1] * 2 + [0] * 22, [1] * 8 + [0] * 2 + [0] * 22)
+    assert (effect.paired, effect.prompts, effect.difference) == (True, 32, pytest.approx(0.1875))
+    assert (effect.low, effect.high) == (pytest.approx(0.1875 - 0.20317, abs=1e-4), pytest.approx(0.1875 + 0.20317, abs=1e-4))
+
+
+def test_prompts_that_did_not_move_leave_a_width():
+    effect = paired([1] * 16 + [0] * 16, [1] * 16 + [0] * 16)
+    assert effect.difference == 0 and not effect.shown and 0.03 < effect.high == -effect.low < 0.1
+
+
+def test_seeds_that_moved_by_different_amounts_widen_a_paired_interval():
+    """Each prompt moves at one of two seeds or at neither; all at one seed, or half at either."""
+    half, none, every = [1] * 16 + [0] * 16, [0] * 32, [1] * 32
+    rows = [trial(seed, win=win, n=32, gamma=gamma) for seed, gamma, win in ((0, 1, 0), (0, 2, 1), (1, 1, 0), (1, 2, 0))]
+    torn = effects_of(rows, ["win_rate"], tables_of(rows, (none, every, none, none)))
+    rows = [replace(row, figures={**row.figures, "win_rate": 0.5 * (row.swept["selector.gamma"] == 2)}) for row in rows]
+    calm = effects_of(
+        rows, ["win_rate"], known(dict(zip((row.trial for row in rows), (none, half, none, half[::-1]), strict=True)))
+    )
+    assert torn.effects[0].paired and calm.effects[0].paired
+    assert torn.effects[0].low == -1 and not torn.effects[0].shown and calm.effects[0].shown
+
+
+def test_trials_of_other_prompts_are_compared_by_their_summaries():
+    rows, _ = two_trials([0] * 32, [1] * 32)
+    others = {rows[0].trial: {"a": 0.0, "b": 0.0}, rows[1].trial: {"c": 1.0, "d": 1.0}}
+    (effect,) = effects_of(rows, ["win_rate"], lambda name, figure: others[name]).effects
+    assert not effect.paired and effect.shown
+
+
+def test_an_unbounded_figure_is_not_cut_to_what_shares_can_differ_by():
+    rows = [trial(gamma=gamma) for gamma in (0.1, 0.2)]
+    for row, value in zip(rows, (-3.0, 4.0), strict=True):
+        row.figures.update({"refusal_margin": value, "refusal_margin_low": value - 1, "refusal_margin_high": value + 1})
+    (effect,) = effects_of(rows, ["refusal_margin"]).effects
+    assert (effect.difference, effect.high) == (7.0, pytest.approx(7 + math.sqrt(2)))
+    tables = {row.trial: [row.figures["refusal_margin"] + place % 3 - 1 for place in range(30)] for row in rows}
+    assert effects_of(rows, ["refusal_margin"], known(tables)).effects[0].high > 6.9
+
+
+def test_holms_test_by_hand():
+    """.05 / 4 = .0125, .05 / 3 = .0167, .05 / 2 = .025: .03 is too large, and so is all that follows."""
+    assert holm([0.04, 0.01, 0.03, 0.015]) == [False, True, False, True]
+    assert holm([0.01, 0.02, 0.03]) == [True, True, True] and holm([]) == []
 
 
 def test_of_many_numbers_neighbours_are_taken_together():
@@ -176,4 +216,4 @@ def test_a_pair_of_one_seed_has_the_luck_of_the_others():
     rows = [trial(s, win=0.5 + 0.05 * (s == number), gamma=g) for number, g in enumerate((0.1, 0.2)) for s in (0, 1)]
     rows.append(trial(0, win=0.75, gamma=0.3))
     alone = next(effect for effect in effects_of(rows, ["win_rate"]).effects if effect.levels == ((0.1,), (0.3,)))
-    assert alone.seeds == 1 and alone.low == -1 and 0.2 + t_point(0.05 / 3, 1) * math.sqrt(0.005) > 1
+    assert alone.seeds == 1 and alone.low == -1 and 0.2 + t_point(1, 0.05 / 3) * math.sqrt(0.005) > 1

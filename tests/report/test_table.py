@@ -101,7 +101,7 @@ def test_a_report_is_written_down_too(tmp_path: Path) -> None:
 def test_several_seeds_are_shown_as_means_and_written_down_one_by_one(tmp_path: Path) -> None:
     text = report(tmp_path, [a_row(seed=seed) for seed in (0, 1)])
     assert text.count("finished") == 1
-    assert "95 % t-intervals" in text
+    assert "for other prompts and other seeds" in text
     assert (tmp_path / "report.md").read_text().count("finished") == 3
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from raysafe.report.answer import Answer
 from raysafe.report.data import ReportData, mean_of
 from raysafe.report.drawing import MOST_SERIES, MUTED, Plot, series_style
-from raysafe.report.figures import unit_of
+from raysafe.report.figures import is_share, unit_of
 from raysafe.report.means import interval
 from raysafe.report.naming import setting_text, trial_title
 from raysafe.report.summary import TrialRow
@@ -113,7 +113,7 @@ def over_seeds(rows: Iterable[TrialRow], figure: str) -> Spread | None:
         return None
     per_seed = [tuple(sum(side) / len(found) for side in zip(*found, strict=True)) for found in by_seed.values()]
     values = [value for value, _, _ in per_seed]
-    low, high = interval(values, [(low, high) for _, low, high in per_seed])
+    low, high = interval(values, [(low, high) for _, low, high in per_seed], is_share(figure))
     return Spread(sum(values) / len(values), low, high, len(values))
 
 
