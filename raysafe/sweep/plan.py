@@ -28,6 +28,7 @@ from raysafe.stages.sandbox import BaseStage
 from raysafe.stages.train import TrainStage
 from raysafe.stages.verdicts import VerdictsStage
 from raysafe.sweep.bills import bill_lines
+from raysafe.sweep.planned_power import planned_power
 from raysafe.trial import Start, begin, begin_reading, frozen_refs, launch_frozen, rank_stage, reference_stage
 
 CHARACTERS_PER_TOKEN = 4.0
@@ -77,11 +78,19 @@ def dry_run(sweep: SweepConfig, storage: Path, console: Console) -> dict[str, An
     console.print(_stages_table(lines))
     cost, seconds = _cost_line(sweep, work, own), _measured(sweep, work, own)[0]
     bills = bill_lines(paid)
-    for line in (_resources_line(sweep), cost, *bills):
+    first, found = paid[0]
+    power = planned_power(sweep, exam_of(first.evaluation, found.prompts)).lines()
+    for line in (_resources_line(sweep), cost, *bills, *power):
         console.print(line, highlight=False, soft_wrap=True)
     trials = [{"trial": plan.name, "swept": plan.swept, "seed": plan.config.seed, **plan.axes} for plan in sweep.trials]
     what = {"sweep": sweep.name, "question": sweep.question, "trials": trials, "stages": [asdict(line) for line in lines]}
-    return what | {"resources": sweep.resources, "cost": cost, "paid_judges": bills, "group_seconds": seconds or None}
+    return what | {
+        "resources": sweep.resources,
+        "cost": cost,
+        "paid_judges": bills,
+        "power": power,
+        "group_seconds": seconds or None,
+    }
 
 
 def _shared(trial: TrialConfig, inputs: TrialInputs, work: Work) -> int:
