@@ -29,7 +29,7 @@ class FakeServer:
     """`done`: how often each prompt's reply has been sent whole; `bodies`, `headers`, `times`: of every request, in order."""
 
     def __init__(self, **plan):
-        self.plan, self.lock = Plan(**plan), threading.Lock()
+        self.plan, self.lock, self.over = Plan(**plan), threading.Lock(), threading.Event()
         self.done, self.tries = Counter(), Counter()
         self.bodies, self.headers, self.times = [], [], defaultdict(list)
         self.generated = self.now = self.most = 0
@@ -43,6 +43,7 @@ class FakeServer:
         return self
 
     def __exit__(self, *problem):
+        self.over.set()
         self.http.shutdown()
         self.thread.join()
         self.http.server_close()
@@ -116,6 +117,11 @@ class _Handler(BaseHTTPRequestHandler):
     def slow(self, whole):
         time.sleep(SLOW_S)
         self.send(200, whole)
+
+    def held(self, whole):
+        """No reply as long as the server lives."""
+        self.ours.over.wait(60)
+        self.cut()
 
     def malformed(self, whole):
         self.send(200, b'{"choices": [{"mess')
