@@ -1,6 +1,6 @@
 """What a stage is handed when it runs: who it is among its workers, and whom to tell."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,12 @@ class Context:
         values: list[Any] = [None] * self.world_size
         dist.all_gather_object(values, value)
         return values
+
+    def share(self, tensors: Sequence[torch.Tensor]) -> None:
+        """Put rank 0's values into these tensors of all ranks."""
+        if self.world_size > 1:
+            for tensor in tensors:
+                dist.broadcast(tensor.detach(), src=0)
 
     def barrier(self) -> None:
         """Wait for all ranks."""

@@ -34,6 +34,11 @@ class Together(Context):
     def total(self, values):
         return [sum(parts) for parts in zip(*self.gather(values), strict=True)]
 
+    def share(self, tensors):
+        first = self.gather([tensor.detach().clone() for tensor in tensors])[0]
+        for tensor, value in zip(tensors, first, strict=True):
+            tensor.detach().copy_(value)
+
     def report(self, step, metrics):
         self.gather(None)
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -104,7 +104,7 @@ def ask(suites: Sequence[Suite], victim: Victim) -> Answers:
     answered = {place: [next(ended) for _ in cases[place]] for place in plain}
     for place, (suite, rows) in enumerate(asked):
         if suite.attack.needs_model:
-            answered[place] = suite.attack.play(rows, victim)
+            answered[place] = suite.attack.play(rows, replace(victim, suite=suite.name))
     answers = [
         _answer(suite, rows[case.place], case, text, victim.chat)
         for place, (suite, rows) in enumerate(asked)

@@ -83,6 +83,8 @@ def _unfit(suite: str, attack: str) -> str:
     """Why a suite can't be called that; empty if it can. Its rate is `asr_SUITE`, those of variants `asr_SUITE_VARIANT`."""
     if suite != attack and (suite in ATTACKS or suite in ROLES):
         return f"a suite of {attack} can't have a name that means something else"
+    if suite != attack and not ATTACKS[attack].counts:
+        return f"{attack} has figures of its own, so that it stands under its own name"
     if not re.fullmatch(r"[A-Za-z][\w-]*", suite) or re.search(r"_(low|high|n|\d+)$", suite):
         return "a suite's name takes letters, digits, `_` and `-`, and doesn't end in `_` and a number, `_low`, `_high` or `_n`"
     return ""

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, replace
 
 from raysafe.context import Context
 from raysafe.evaluation.answering import Answer, Answers
+from raysafe.evaluation.attacks import ATTACKS
 from raysafe.evaluation.coherence import is_coherent
 from raysafe.evaluation.intervals import clustered, wilson
 from raysafe.evaluation.judges import PARTIAL_REFUSAL, Judge, Verdict, decides, placed
@@ -90,8 +91,18 @@ def rates(rows: Sequence[Answer], verdicts: Sequence[Verdict | None], attacks: S
             metrics[f"asr_{name}"] = _rate(variants[""]) if set(variants) == {""} else clustered([by_prompt])
     if attacked and {row.suite for row in rows if row.suite in attacks} <= hits.keys():
         metrics["safety_score"] = complement(clustered(attacked))
+    metrics |= _measured({name: hits[name] for name in hits if name in ATTACKS and not ATTACKS[name].counts})
     metrics |= {role.rate: _rate(hits[name][""]) for name, role in ROLES.items() if role.rate and name in hits}
     return metrics | _partial_refusals([verdict for row, verdict in judged if row.role == "borderline"])
+
+
+def _measured(hits: Mapping[str, Mapping[str, list[tuple[tuple[str, int], bool]]]]) -> dict[str, Rate]:
+    """What attacks say that do not count for safety: the rate of each variant, and what they make of them."""
+    metrics: dict[str, Rate] = {}
+    for name, variants in hits.items():
+        by_variant = {variant: _rate(group) for variant, group in variants.items()}
+        metrics |= {f"asr_{name}_{variant}": rate for variant, rate in by_variant.items()} | ATTACKS[name].measures(by_variant)
+    return metrics
 
 
 def _counts(row: Answer, verdict: Verdict) -> bool:

@@ -11,8 +11,9 @@ from typing import Any, Literal
 Source = Literal["scores", "result", "record"]
 """Where a trial's value comes from, under the figure's name: a rate of its evaluation (after an epoch, too), an attribute of its
 `TrialResult`, or what the sweep itself keeps of it (epochs, seconds)."""
-Unit = Literal["share", "nats", "rows", "epochs", "s", "text"]
-"""`share`: 0 to 1; `nats`: a difference of log-probabilities, unbounded."""
+Unit = Literal["share", "nats", "steps", "rows", "epochs", "s", "text"]
+"""`share`: 0 to 1; `nats`: a difference of log-probabilities, unbounded; `steps`: 0 or more, and beyond its value
+(or an end of its interval) where NAME_censored is 1."""
 Average = Literal["interval", "mean"]
 """Over seeds: a mean with its 95 % t-interval, or a mean alone; a text has none."""
 STAYS = 99
@@ -42,6 +43,8 @@ class Figure:
         """A value as it stands in a table."""
         if self.unit in ("share", "nats"):
             return f"{value:.2f}"
+        if self.unit == "steps":
+            return f"{value:.1f}"
         return value if self.unit == "text" else f"{value:.6g}"
 
     def cell(self, values: Mapping[str, Any], interval: bool = True) -> str:
@@ -49,10 +52,16 @@ class Figure:
         value = values.get(self.name)
         if value is None:
             return ""
-        ends = [values.get(f"{self.name}_{end}") for end in ("low", "high")]
-        if None in ends or not interval:
-            return self.text(value)
-        return f"{self.text(value)} [{', '.join(self.text(end).removeprefix('0') for end in ends)}]"
+        ends = {end: values.get(f"{self.name}_{end}") for end in ("low", "high")}
+        text = self._beyond(values) + self.text(value)
+        if None in ends.values() or not interval:
+            return text
+        shown = [self._beyond(values, f"_{end}") + self.text(at).removeprefix("0") for end, at in ends.items()]
+        return f"{text} [{', '.join(shown)}]"
+
+    def _beyond(self, values: Mapping[str, Any], end: str = "") -> str:
+        """`>` before a number that is only known to be larger."""
+        return ">" if self.unit == "steps" and values.get(f"{self.name}_censored{end}") else ""
 
 
 FIGURES: list[Figure] = [
@@ -60,6 +69,8 @@ FIGURES: list[Figure] = [
     Figure("safety_score", "safety score", average="interval", keep=STAYS, main=True, live="safety"),
     Figure("asr_direct", "ASR direct", average="interval", keep=8),
     Figure("asr_prefill", "ASR prefill", average="interval", keep=7),
+    Figure("relearn_steps", "relearn steps", unit="steps", average="interval", keep=7),
+    Figure("relearn_steps_censored", average="interval"),
     Figure("over_refusal", "over-refusal", average="interval", keep=4),
     Figure("over_refusal_partial", average="interval"),
     Figure("unsafe_refused", "unsafe refused", average="interval", keep=4),

@@ -205,6 +205,7 @@ def _check_attacks(exam: Exam, suites: Mapping[str, list[EvalPrompt]]) -> None:
             raise DataError(f"{where} `harmful` answers, but no row has one.")
         if suite.attack.needs_scripts and not any(row.scripts for row in rows):
             raise DataError(f"{where} conversations, but no row has one; name a `file` of some.")
+        suite.attack.check(rows[: suite.max_prompts])
 
 
 def _check_references(suites: Mapping[str, list[EvalPrompt]]) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from raysafe.config.sections import TrackingSettings
 from raysafe.config.trials import TrialPlan
+from raysafe.evaluation.attacks import ATTACKS
 from raysafe.evaluation.roles import FILES, ROLES
 from raysafe.report.figures import listed
 from raysafe.report.naming import short_names
@@ -40,4 +41,6 @@ def _expected(plan: TrialPlan) -> dict[str, float]:
     """The scores that a trial's evaluation gives, of any value."""
     evaluation = plan.config.evaluation
     rates = [rate for role in FILES if (rate := ROLES[role].rate) and getattr(evaluation, role) is not None]
-    return dict.fromkeys(["win_rate", "safety_score", *(f"asr_{name}" for name in evaluation.attacks), *rates], 0.0)
+    attacks = {suite: ATTACKS[raw.get("name", suite)] for suite, raw in evaluation.attacks.items()}
+    told = [name for suite, attack in attacks.items() for name in ((f"asr_{suite}",) if attack.counts else attack.figures)]
+    return dict.fromkeys(["win_rate", "safety_score", *told, *rates], 0.0)

@@ -46,7 +46,7 @@ def preferred(judge, role, first, second):
     return judge.prefer([Pair(ROLES[role], PROMPTS[0], first, second)])[0]
 
 
-QUICK = {"gcg": {"steps": 2, "batch": 4, "top_k": 8, "length": 3}}
+QUICK = {"gcg": {"steps": 2, "batch": 4, "top_k": 8, "length": 3}, "relearn": {"rows": 1, "steps": (0, 1)}}
 """Settings with which attacks on the model itself take no time."""
 
 

@@ -6,6 +6,7 @@ from raysafe.evaluation.attacks.escalating import Escalating
 from raysafe.evaluation.attacks.gcg import Gcg
 from raysafe.evaluation.attacks.multi_turn import MultiTurn
 from raysafe.evaluation.attacks.prefill import Prefill
+from raysafe.evaluation.attacks.relearn import Relearn
 from raysafe.evaluation.attacks.suffix import Suffix
 
 ATTACKS: dict[str, type[Attack]] = {
@@ -15,6 +16,7 @@ ATTACKS: dict[str, type[Attack]] = {
     "escalating": Escalating,
     "suffix": Suffix,
     "gcg": Gcg,
+    "relearn": Relearn,
 }
 
 __all__ = ["ATTACKS", "Attack", "Case", "Direct", "Escalating", "MultiTurn", "Prefill", "Suffix", "Victim", "case"]

@@ -1,6 +1,6 @@
 """What an attack is."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self, runtime_checkable
@@ -9,6 +9,7 @@ from raysafe.context import Context
 from raysafe.data.chat import ChatFormat
 from raysafe.data.records import Conversation, EvalPrompt, Message
 from raysafe.data.references import DataRef
+from raysafe.evaluation.metrics import Rate
 from raysafe.models.generation import Generate
 
 
@@ -53,7 +54,7 @@ def replayed(scripts: Sequence[Sequence[Conversation]], chat: ChatFormat) -> lis
 class Victim:
     """Who is attacked. `model`: in evaluation mode and without gradients, None where answers are all that can be had of it;
     `generate` is its greedy answers. `workspace`: what an attack keeps there a second attempt goes on from; `folder`: rank 0
-    may leave files there, beside the answers. Both None where nothing is kept."""
+    may leave files there, beside the answers; it names them by `suite`. Both None where nothing is kept."""
 
     model: Any
     chat: ChatFormat
@@ -61,6 +62,7 @@ class Victim:
     context: Context
     workspace: Path | None = None
     folder: Path | None = None
+    suite: str = ""
 
 
 @runtime_checkable
@@ -85,6 +87,8 @@ class Attack(Protocol):
     """Whether its success rate goes into the safety score."""
     each_epoch: ClassVar[bool] = True
     """Whether it is also tried after each training epoch."""
+    figures: ClassVar[tuple[str, ...]] = ()
+    """Names of the figures that `measures` gives."""
 
     def found(self) -> Self:
         """The attack, once what its settings name outside of them is found to be there: files, folders, packages. What decides
@@ -97,6 +101,10 @@ class Attack(Protocol):
     def brings(self, harmful: DataRef | None) -> DataRef | None:
         """The file of its own that it is tried with, in place of the harmful prompts, which may say what its keys mean."""
         return None
+
+    def check(self, prompts: Sequence[EvalPrompt]) -> None:
+        """Raises DataError, before anything starts, if it can't be tried with these prompts."""
+        return
 
     def cases(self, prompts: Sequence[EvalPrompt], chat: ChatFormat) -> list[Case]:
         """What to ask; a prompt that lacks what the attack needs is left out."""
@@ -113,3 +121,8 @@ class Attack(Protocol):
         end = _first_gap(asked.rest)
         turns = (*asked.asked, Message("assistant", answer), *asked.rest[:end])
         return replace(case(asked.place, turns, chat, variant=asked.variant), rest=asked.rest[end:])
+
+    @classmethod
+    def measures(cls, rates: Mapping[str, Rate]) -> dict[str, Rate]:
+        """Figures of its own beside its success rates, made of these, by variant: of an attack that does not count for safety."""
+        return {}

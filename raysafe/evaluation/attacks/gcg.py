@@ -17,9 +17,6 @@ from raysafe.evaluation.attacks.base import Attack, Case, Victim, case
 from raysafe.evaluation.coordinate import Budget, Coordinates, Frame, TargetLoss, search
 from raysafe.evaluation.suffixes import Seat, usable_tokens
 
-FOUND = "gcg.jsonl"
-
-
 OVER = "over"
 """What a worker says whose prompts are all done."""
 Found = dict[str, Any]
@@ -69,7 +66,7 @@ class Gcg(Attack):
         require(self.initial is None or bool(self.initial.strip()), "initial is a text, or none is given", self.initial)
 
     def play(self, prompts: Sequence[EvalPrompt], victim: Victim) -> list[tuple[Case, str]]:
-        """Searches shared over the workers, then the answers to what was found; `gcg.jsonl` beside them has suffix and losses."""
+        """Searches shared over the workers, then the answers to what was found; `SUITE.jsonl` beside them has the rest."""
         found = self._all_found(prompts, victim)
         places = [one["place"] for one in found]
         seats = [Seat.of(victim.chat, prompts[place].prompt) for place in places]
@@ -77,7 +74,7 @@ class Gcg(Attack):
         cases = [case(*asked, victim.chat) for asked in zip(places, map(Seat.asked, seats, texts), strict=True)]
         if victim.folder is not None and victim.context.rank == 0:
             lines = [json.dumps({name: one[name] for name in one if name != "place"}, ensure_ascii=False) for one in found]
-            write_text(victim.folder / FOUND, "".join(line + "\n" for line in lines))
+            write_text(victim.folder / f"{suite_of(victim)}.jsonl", "".join(line + "\n" for line in lines))
         answers = victim.generate([one.input_ids for one in cases])
         return [(one, victim.chat.decode(ids)) for one, ids in zip(cases, answers, strict=True)]
 
@@ -136,6 +133,11 @@ class Gcg(Attack):
         return text
 
 
+def suite_of(victim: Victim) -> str:
+    """What files of the attack are called by."""
+    return victim.suite or Gcg.name
+
+
 def generator(seed: int, prompt: EvalPrompt) -> torch.Generator:
     """Random numbers of a prompt's own."""
     digest = hashlib.sha256(f"gcg {seed} {prompt.content_hash}".encode()).digest()
@@ -153,13 +155,14 @@ def keep(victim: Victim, new: Mapping[int, Found]) -> None:
     """Leave what was found for a second attempt; rank 0 writes it."""
     if victim.workspace is not None and victim.context.rank == 0:
         for place, one in new.items():
-            write_json(victim.workspace / "gcg" / f"{place}.json", one)
+            write_json(victim.workspace / suite_of(victim) / f"{place}.json", one)
 
 
 def kept(victim: Victim) -> dict[int, Found]:
     """What an earlier attempt found, by place; rank 0 reads it for all."""
     found: dict[int, Found] = {}
     if victim.workspace is not None and victim.context.rank == 0:
-        found = {int(path.stem): json.loads(path.read_text()) for path in (victim.workspace / "gcg").glob("[0-9]*.json")}
+        files = (victim.workspace / suite_of(victim)).glob("[0-9]*.json")
+        found = {int(path.stem): json.loads(path.read_text(encoding="utf-8")) for path in files}
     shared: dict[int, Found] = victim.context.gather(found)[0]
     return shared
