@@ -1,4 +1,4 @@
-"""Who completes texts for a judge that asks in words: a local model or an endpoint, behind one small interface."""
+"""Who completes texts for a judge that asks in words: a local model (`judges/local.py`) or an endpoint (`endpoint.py`)."""
 
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable

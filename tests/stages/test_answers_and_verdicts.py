@@ -35,6 +35,7 @@ class Strict(Phrases):
     """Takes only answers of so many characters for a compliance."""
 
     name = "strict"
+    version = "1"
     least: int = 10**6
 
     def complies(self, prompt, answer):

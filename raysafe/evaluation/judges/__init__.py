@@ -4,11 +4,13 @@ from raysafe.evaluation.judges.base import PARTIAL_REFUSAL, Judge, Pair, Questio
 from raysafe.evaluation.judges.classifier import Classifier
 from raysafe.evaluation.judges.openai import Openai
 from raysafe.evaluation.judges.phrases import Phrases
+from raysafe.evaluation.judges.rubric import Rubric
 from raysafe.evaluation.judges.sandbox import Sandbox
 
 JUDGES: dict[str, type[Judge]] = {
     "openai": Openai,
     "phrases": Phrases,
+    "rubric": Rubric,
     "sandbox": Sandbox,
     "classifier": Classifier,
 }

@@ -100,7 +100,18 @@ class RuleJudge(ABC):
     def judge(self, questions: Sequence[Question]) -> list[Verdict]:
         """By the rule that the role asks for."""
         rules = {"complied": self.complies, "refused": self.refuses, "right": self.correct}
-        return [Verdict(rules[question.role.hit](question.prompt, question.answer)) for question in questions]
+        return [
+            Verdict(rules[question.role.hit](question.prompt, question.answer), self.grade(question), self.label(question))
+            for question in questions
+        ]
+
+    def grade(self, question: Question) -> float | None:
+        """A figure beside the verdict, where there is one."""
+        return None
+
+    def label(self, question: Question) -> str:
+        """A class beside the verdict, where there are some."""
+        return ""
 
     def prefer(self, pairs: Sequence[Pair]) -> list[float]:
         """The answer of higher quality."""

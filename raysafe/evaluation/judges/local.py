@@ -2,6 +2,7 @@
 
 import gc
 import inspect
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +13,9 @@ import torch
 from torch import Tensor
 
 from raysafe.data.chat import ChatFormat
+from raysafe.data.records import Conversation, Message
 from raysafe.errors import DataError
+from raysafe.models.generation import greedy
 from raysafe.models.loading import freeze, load_classifier, load_model
 
 Kind = Literal["tokens", "labels"]
@@ -133,3 +136,28 @@ def by_length(rows: Mapping[int, Sequence[int]], size: int) -> Iterator[list[int
     """Keys of rows that are read together, at most `size`, shortest first."""
     order = sorted(rows, key=lambda place: len(rows[place]))
     return (order[start : start + size] for start in range(0, len(order), size))
+
+
+@dataclass(frozen=True)
+class LocalCompleter:
+    """A local chat model as one that completes texts (`Completer`), greedily, in batches of like length."""
+
+    path: str
+    dtype: Dtype
+    max_new_tokens: int
+    batch_size: int
+
+    def complete(self, prompts: Sequence[str | Conversation]) -> list[str]:
+        """A reply to every prompt, in order; one that leaves no room for a reply in the model's positions gets an empty one."""
+        if not prompts:
+            return []
+        loaded = held(self.path, "tokens", self.dtype)
+        turns = [(Message("user", prompt),) if isinstance(prompt, str) else prompt for prompt in prompts]
+        rows = dict(enumerate(loaded.chat.prompt_ids(turn) for turn in turns))
+        room = (loaded.positions or sys.maxsize) - self.max_new_tokens
+        said = dict.fromkeys(rows, "")
+        for places in by_length({place: ids for place, ids in rows.items() if len(ids) <= room}, self.batch_size):
+            asked = [rows[place] for place in places]
+            replies = greedy(loaded.model, asked, loaded.pad, loaded.chat.end_ids[-1], self.max_new_tokens)
+            said |= {place: loaded.chat.decode(ids) for place, ids in zip(places, replies, strict=True)}
+        return [said[place] for place in rows]
