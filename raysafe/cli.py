@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Sequence
 
 from raysafe import __version__
-from raysafe.commands import chat, evaluate, inspect, judge, report, reproduce, select, status, sweep, trial, ui
+from raysafe.commands import chat, data, evaluate, inspect, judge, report, reproduce, select, status, sweep, trial, ui
 from raysafe.commands.base import Command
 from raysafe.commands.voice import Voice, voice_arguments
 from raysafe.errors import RaysafeError
@@ -27,6 +27,7 @@ COMMANDS: dict[str, Command] = {
     "ui": ui.COMMAND,
     "status": status.COMMAND,
     "inspect": inspect.COMMAND,
+    "data": data.COMMAND,
     "chat": chat.COMMAND,
     "reproduce": reproduce.COMMAND,
 }

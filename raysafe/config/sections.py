@@ -74,10 +74,13 @@ class DataSettings:
     plant: int = 0
     """So many known-bad rows (prompts of `align` with their harmful answers) are ranked with D, to see whether the ranking
     finds them; they are never kept and never trained on."""
+    ngram: int = field(default=8, metadata=KEYED_IF_SET)
+    """Words of the pieces that are looked for when evaluation prompts are compared with what is trained on."""
 
     def __post_init__(self) -> None:
         require(self.max_length > 1, "max_length > 1", self.max_length)
         require(self.plant >= 0, "plant >= 0", self.plant)
+        require(self.ngram > 2, "ngram > 2", self.ngram)
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,25 @@ def check_overlap(training: dict[str, list[Row]], evaluation: dict[str, list[Eva
                     )
 
 
+def faults(path: str | Path, role: str) -> list[str]:
+    """What is wrong with the rows of a file, row by row, up to `MOST_FAULTS` of them; a file that can't be read is one."""
+    found: list[str] = []
+    try:
+        for index, (place, record) in enumerate(read_records(Path(path))):
+            try:
+                ROW_READERS.get(role, eval_prompt)(Identity(str(path), index), record, place)
+            except DataError as error:
+                found.append(str(error))
+                if len(found) == MOST_FAULTS:
+                    break
+    except DataError as error:
+        found.append(str(error))
+    return found
+
+
+MOST_FAULTS = 20
+
+
 def _load(path: str | Path, read: Callable[[Identity, Record, str], T]) -> list[T]:
     rows = list(_rows(Path(path), read))
     if not rows:
@@ -84,3 +103,7 @@ def _origin(record: Record) -> str | None:
     """The row's own `source`, which is many things in public data: only a text is taken for a name."""
     source = record.get("source")
     return source if isinstance(source, str) and source else None
+
+
+ROW_READERS: dict[str, Callable[[Identity, Record, str], Row]] = {"finetune": _example, "safe": _example, "align": _triple}
+"""How a row of a role that is trained on is read; all others are evaluation prompts."""

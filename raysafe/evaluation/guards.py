@@ -64,7 +64,7 @@ def guard_problems(settings: EvaluationSettings) -> Iterable[str]:
 def expected(settings: EvaluationSettings) -> dict[str, str]:
     """Figures of a trial's evaluation, each with the pattern of its name: attacks and probes have one a variant, too
     (`asr_prefill_5`)."""
-    names = ["win_rate", "safety_score", "coherence"]
+    names = ["win_rate", "win_rate_lc", "safety_score", "coherence"]
     known = [role for role in ROLES.values() if getattr(settings, role.half_of or role.name) is not None]
     names += [role.rate for role in known if role.rate is not None]
     names += ["over_refusal_partial"] if settings.borderline is not None else []

@@ -19,6 +19,7 @@ from raysafe.report.latex import REPORT_TEX, latex_report
 from raysafe.report.markup import chip, code, facts, folded, items, section, table
 from raysafe.report.naming import setting_text
 from raysafe.report.panels import PANELS, Absent, Panel, Subject
+from raysafe.report.sweep_file import overlap_in
 from raysafe.report.table import REPORT, markdown_report, means_of_base, notes_of
 from raysafe.report.variance import VARIANCE, markdown_variance, write_variance
 
@@ -138,6 +139,7 @@ def _asked(data: ReportData) -> list[tuple[str, str]]:
         ("Prompts a trial", _prompts(data)),
         ("Model", str(config.get("model", {}).get("path") or "")),
         ("Data", texts),
+        ("In training", overlap_in(data.folder).removeprefix("overlap: ").removeprefix("overlap ")),
         ("Attacks; judge", f"{attacks}; {judge}" if attacks else ""),
         ("When", _when(data)),
     ]

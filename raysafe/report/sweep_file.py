@@ -1,5 +1,6 @@
 """The YAML files that a sweep leaves, read back: its `sweep.yaml` in parts, and any other whole."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,12 @@ def planned_trials(folder: Path) -> dict[str, dict[str, Any]]:
     path = folder / SWEEP
     _, found, trials = path.read_text(encoding="utf-8").partition(_TRIALS) if path.is_file() else ("", "", "")
     return (_load(path, found + trials).get("trials") or {}) if found else {}
+
+
+def overlap_in(folder: Path) -> str:
+    """What was found of the evaluation prompts in what is trained on, in one line; empty for folders of earlier versions."""
+    path = folder / "data_overlap.json"
+    return str(json.loads(path.read_text(encoding="utf-8"))["said"]) if path.is_file() else ""
 
 
 def question_in(head: Mapping[str, Any]) -> str:

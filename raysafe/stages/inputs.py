@@ -10,6 +10,7 @@ from raysafe.artifacts import FORMAT, Artifacts, fingerprint, plain
 from raysafe.config.sections import BASE, SANDBOX
 from raysafe.config.trials import TrialConfig
 from raysafe.data.loading import check_overlap, load_eval_prompts, load_examples, load_triples
+from raysafe.data.overlap import check_normalised
 from raysafe.data.records import EvalPrompt, Row, dataset_fingerprint
 from raysafe.data.references import DataRef, HalvesRef, ModelRef, labels_of
 from raysafe.data.sources import stamp
@@ -178,6 +179,7 @@ def _check_rows(trial: TrialConfig, inputs: TrialInputs, exam: Exam) -> None:
     if inputs.align is not None:
         training["align"] = list(inputs.align.triples())
     check_overlap(training, suites)
+    check_normalised(training, suites)
     _check_attacks(exam, suites)
     _check_references(suites)
     check_labels(suites)

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import yaml
 
-from raysafe.artifacts import Store, write_text
+from raysafe.artifacts import Store, write_json, write_text
 from raysafe.config.trials import SweepConfig, TrialPlan
+from raysafe.data.overlap import OVERLAP, told
 from raysafe.errors import ConfigError
 from raysafe.report.summary import SUMMARY, TrialRow, read_summary
 from raysafe.stages.inputs import TrialInputs, find_inputs
+from raysafe.stages.overlaps import overlap_of_all
 from raysafe.sweep.places import SWEEP
 from raysafe.sweep.written import former_fingerprint, sweep_document, sweep_fingerprint
 
@@ -58,4 +60,7 @@ def claim(sweep: SweepConfig, folder: Path, tasks: Sequence[TrialTask]) -> None:
     """Write `sweep.yaml`, once there are workers: from here on the name is taken. On resuming it stays as it was."""
     if not (folder / SWEEP).exists():
         written = sweep_document(sweep, {task.plan.name: task.inputs for task in tasks})
+        n = sweep.trials[0].config.data.ngram
+        shared = overlap_of_all((task.inputs, task.plan.config.data.ngram) for task in tasks)
+        write_json(folder / OVERLAP, {"ngram": n, "said": told(shared, n), "lines": shared})
         write_text(folder / SWEEP, yaml.safe_dump(written, sort_keys=False))

@@ -14,6 +14,7 @@ from rich.table import Table
 from raysafe.artifacts import Store, fingerprint
 from raysafe.config.sweeps import opponent_of
 from raysafe.config.trials import SweepConfig, TrialConfig
+from raysafe.data.overlap import told
 from raysafe.data.references import DataRef, ModelRef
 from raysafe.evaluation.exam import Exam, exam_of
 from raysafe.selection import kept_count
@@ -21,6 +22,7 @@ from raysafe.stages.answers import AnswersRef, AnswersStage
 from raysafe.stages.base import Launch, R, Stage, Watch
 from raysafe.stages.inputs import TrialInputs, find_inputs
 from raysafe.stages.making import Finished, place_of
+from raysafe.stages.overlaps import overlap_of_all
 from raysafe.stages.rank import RankStage
 from raysafe.stages.readings import ReadingsStage, readings_stages
 from raysafe.stages.references import ReferenceFileStage, plainly_asked
@@ -80,17 +82,14 @@ def dry_run(sweep: SweepConfig, storage: Path, console: Console) -> dict[str, An
     bills = bill_lines(paid)
     first, found = paid[0]
     power = planned_power(sweep, exam_of(first.evaluation, found.prompts)).lines()
-    for line in (_resources_line(sweep), cost, *bills, *power):
+    shared = overlap_of_all((inputs, trial.data.ngram) for trial, inputs in paid)
+    for line in (_resources_line(sweep), cost, *bills, *power, told(shared, first.data.ngram)):
         console.print(line, highlight=False, soft_wrap=True)
     trials = [{"trial": plan.name, "swept": plan.swept, "seed": plan.config.seed, **plan.axes} for plan in sweep.trials]
-    what = {"sweep": sweep.name, "question": sweep.question, "trials": trials, "stages": [asdict(line) for line in lines]}
-    return what | {
-        "resources": sweep.resources,
-        "cost": cost,
-        "paid_judges": bills,
-        "power": power,
-        "group_seconds": seconds or None,
-    }
+    stages = [asdict(line) for line in lines]
+    what: dict[str, Any] = {"sweep": sweep.name, "question": sweep.question, "trials": trials, "stages": stages}
+    what |= {"resources": sweep.resources, "cost": cost, "paid_judges": bills, "group_seconds": seconds or None}
+    return what | {"power": power, "overlap": [asdict(line) for line in shared]}
 
 
 def _shared(trial: TrialConfig, inputs: TrialInputs, work: Work) -> int:
