@@ -86,15 +86,21 @@ class _Seeds:
                 self.by_prompt(row.trial, name)
 
     def interval(self, name: str) -> dict[str, float]:
-        """`low` and `high` of the mean of a figure; over the outermost seeds that vary, where there are several axes of seeds."""
-        from raysafe.evaluation.intervals import over_seeds, pooled  # numpy, which a table without intervals does without
+        """`low` and `high` of the mean of a figure. Where several axes of seeds vary they are told apart by prompts; of trials
+        without a table by prompt, the outermost axis is what counts."""
+        from raysafe.evaluation.components import over_axes  # numpy, which a table without intervals does without
+        from raysafe.evaluation.intervals import over_seeds, pooled
 
         unit, groups = unit_of(self.trials), defaultdict[Any, list[TrialRow]](list)
         for row in self.trials:
             groups[unit(row)].append(row)
         tables = [_mean_values([self.by_prompt(row.trial, name) for row in group]) for group in groups.values()]
         value = sum(row.figures[name] for row in self.trials) / len(self.trials)
-        rate = over_seeds(tables, is_share(name)) if all(tables) else None
+        every = {row.replicate: self.by_prompt(row.trial, name) for row in self.trials}
+        if sum(len(set(seeds)) > 1 for seeds in zip(*every, strict=True)) > 1 and all(every.values()):
+            rate: Rate | None = over_axes(every, is_share(name))
+        else:
+            rate = over_seeds(tables, is_share(name)) if all(tables) else None
         if rate is None or abs(rate.value - value) > AGREES:
             rate = pooled([_mean_rate([row.figures for row in group], name) for group in groups.values()], is_share(name))
         return {"low": min(value, rate.low), "high": max(value, rate.high)}

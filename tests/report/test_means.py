@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from raysafe.evaluation.components import over_axes
 from raysafe.evaluation.intervals import over_seeds, pooled, wilson
 from raysafe.report.means import aggregate, interval
 from raysafe.report.prompts import no_prompts
@@ -124,3 +125,15 @@ def test_numbers_are_averaged_over_the_trials_that_have_them() -> None:
 def test_a_rate_that_a_seed_lacks_has_no_mean() -> None:
     (mean,) = aggregate([a_row(seed=0), without(a_row(seed=1), "utility")])
     assert "utility" not in mean.figures and mean.figures["new_tasks"] == 0.5
+
+
+def test_a_mean_over_several_axes_of_seeds_has_the_interval_of_its_components():
+    """Trials that share a ranking are no independent replicates of four seeds."""
+    seeds = [(ranking, training) for ranking in (0, 1) for training in (0, 1)]
+    tables = {f"{r}{t}": {str(p): float((p + 3 * r + 5 * t) % 7 < 3) for p in range(14)} for r, t in seeds}
+    rates = {name: sum(values.values()) / 14 for name, values in tables.items()}
+    rows = [replace(a_row(seed=t, utility=rates[f"{r}{t}"]), trial=f"{r}{t}", seed_world=0, seed_ranking=r) for r, t in seeds]
+    rows = [replace(row, figures={**row.figures, "utility_low": 0.1, "utility_high": 0.9}) for row in rows]
+    (mean,) = aggregate(rows, lambda trial, figure: tables[trial] if figure == "utility" else {})
+    rate = over_axes({(0, r, t): tables[f"{r}{t}"] for r, t in seeds})
+    assert (mean.figures["utility_low"], mean.figures["utility_high"]) == pytest.approx((rate.low, rate.high)) and mean.seeds == 4
