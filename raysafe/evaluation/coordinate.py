@@ -58,7 +58,8 @@ class TargetLoss:
         with torch.enable_grad():
             embeddings_1RE = self.embed(self._around(self._ids([suffix_S]))).detach().requires_grad_()
             loss_1, _ = self._of(self._logits(embeddings_1RE))
-            (gradient_1RE,) = torch.autograd.grad(loss_1.sum(), embeddings_1RE)
+            loss_1.sum().backward()  # the weights are frozen: nothing else gets a gradient
+        gradient_1RE = embeddings_1RE.grad
         start = 0 if self.prefix is not None else len(self.frame.before)
         return self._by_token(gradient_1RE[0, start : start + len(suffix_S)])
 
