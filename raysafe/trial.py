@@ -45,8 +45,8 @@ from raysafe.training.engine import PlainEngine
 class TrialResult:
     """What is recorded of a trial. `unsafe_selected`: share of unsafe rows among the kept ones, `ranking_auc`: P(a safe row
     ranks above an unsafe one), both where labels are known; `safeinstr_rows`: trusted rows trained on beside the selected;
-    `planted_recall`: share of the planted rows outside the top p %; `dropped_rows`: rows of all streams that training skipped,
-    as no label of theirs was left; `batching`: packed or padded, as the model could."""
+    `planted_recall`: share of the planted rows outside the top p %; `dropped_rows`: those of all streams that training
+    skipped, without a label left; `batching`: packed or padded, as the model could; `evaluation`: `Exam.fingerprint`."""
 
     metrics: Mapping[str, Rate]
     selected_rows: int
@@ -57,8 +57,8 @@ class TrialResult:
     planted_recall: float | None = None
     dropped_rows: int = 0
     batching: str = ""
-    broken: tuple[Broken, ...] = ()
-    """Guards that the scores break: the trial has failed or is stopped, and keeps what it has made."""
+    evaluation: str | None = None
+    broken: tuple[Broken, ...] = ()  # guards: the trial has failed or is stopped, and keeps what it has made
 
 
 @dataclass(frozen=True)
@@ -116,6 +116,7 @@ def run_trial(
         planted_recall=recall_of(choice),
         dropped_rows=sum(map(len, trained.result.dropped.values())),
         batching=trained.result.batching,
+        evaluation=exam.fingerprint,
         broken=broken_by(trial.evaluation.guards, flat_rates(examined.metrics)),
     )
 

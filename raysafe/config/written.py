@@ -15,7 +15,7 @@ from raysafe.config.trials import TrialConfig
 
 FACTS = ("fingerprint", "versions", "datasets")
 """What every written file has."""
-MORE_FACTS = ("machine", "models", "relative_to", "trials")
+MORE_FACTS = ("machine", "models", "relative_to", "evaluations", "trials")
 """What those of a later version have, or one kind of them."""
 NAME_OF_A_TRIAL = "trial"
 """What a trial is called whose file doesn't say it."""

@@ -15,6 +15,7 @@ from raysafe.data.chat import ChatFormat
 from raysafe.data.records import Conversation, EvalPrompt, Identity, Message
 from raysafe.evaluation.attacks import Case, Victim
 from raysafe.evaluation.judges import Question
+from raysafe.evaluation.keeping import Kept, key_of
 from raysafe.evaluation.roles import ROLES
 from raysafe.evaluation.suites import Suite
 from raysafe.models.generation import Generate, greedy
@@ -40,6 +41,12 @@ class Decoding:
     def dtype(self) -> torch.dtype:
         """What the model computes in."""
         return torch.bfloat16 if self.precision == "bf16" else torch.float32
+
+    def told(self) -> dict[str, Any]:
+        """How it is done, as it is written beside the answers. `batch`: prompts of one, where it has a hand in the text."""
+        order = "by prompt length, shortest first, over all suites"
+        known = {"max_new_tokens": self.max_new_tokens, "precision": self.precision, "batch": self.fixed_batch, "order": order}
+        return {"method": "greedy", **known}
 
     def batches(self, lengths: Sequence[int], workers: int) -> Iterator[list[int]]:
         """Places of the prompts that are generated together, shortest first."""
@@ -93,14 +100,20 @@ class Answers:
         return _load(str(folder))
 
 
-def ask(suites: Sequence[Suite], victim: Victim) -> Answers:
+def ask(suites: Sequence[Suite], victim: Victim, remembering: Generate | None = None) -> Answers:
     """Every suite's answers. All that can be asked at once goes to `generate` in one call, so that it can batch it well; attacks
-    that need the model itself come after it, one by one."""
+    that need the model itself come after it, one by one; they may change it, so that `remembering`, which keeps answers, is
+    for the others alone."""
     loaded = {(suite.role, suite.data, suite.max_prompts): suite.prompts() for suite in suites}
     asked = [(suite, loaded[suite.role, suite.data, suite.max_prompts]) for suite in suites]
     plain = [place for place, suite in enumerate(suites) if not suite.attack.needs_model]
     cases = {place: suites[place].attack.cases(asked[place][1], victim.chat) for place in plain}
-    ended = iter(_conversations([(suites[place], case) for place in plain for case in cases[place]], victim))
+    ended = iter(
+        _conversations(
+            [(suites[place], case) for place in plain for case in cases[place]],
+            replace(victim, generate=remembering or victim.generate),
+        )
+    )
     answered = {place: [next(ended) for _ in cases[place]] for place in plain}
     for place, (suite, rows) in enumerate(asked):
         if suite.attack.needs_model:
@@ -147,25 +160,41 @@ def _answer(suite: Suite, prompt: EvalPrompt, case: Case, text: str, chat: ChatF
     )
 
 
-def generator(model: Any, chat: ChatFormat, decoding: Decoding, context: Context) -> Generate:
-    """Greedy answers of `model`, batch by batch in turn over the workers; every rank calls it and gets all answers.
+def generator(model: Any, chat: ChatFormat, decoding: Decoding, context: Context, workspace: Path | None = None) -> Generate:
+    """Greedy answers of `model`, batch by batch in turn over the workers; every rank calls it and gets all answers. Equal prompts
+    are answered once. workspace: where finished batches are kept, and gone on from, for as long as the model stays what it is.
 
     Raises StageStopped between two batches if the stage is to end.
     """
+    known = Kept.of(workspace, context)
 
     def generate(prompts: Sequence[Sequence[int]]) -> list[list[int]]:
-        batches = list(decoding.batches([len(prompt) for prompt in prompts], context.world_size))
-        mine: dict[int, list[int]] = {}
+        kept = known if workspace is not None else Kept(None)
+        keys = [key_of(prompt) for prompt in prompts]
+        different = dict(zip(keys, prompts, strict=True))
+        mine: dict[str, list[int]] = {}
+        batches = _to_do(different, kept.known, decoding, context.world_size)
         for first in range(0, len(batches), context.world_size):
             context.check_stop()  # all ranks equally often, whoever has a batch in the last round
-            places = next(iter(batches[first : first + context.world_size][context.rank :]), [])
-            asked = [prompts[place] for place in places]
+            batch = next(iter(batches[first : first + context.world_size][context.rank :]), [])
             pad, stop = chat.tokenizer.pad_token_id, chat.end_ids[-1]
-            mine |= dict(zip(places, greedy(model, asked, pad, stop, decoding.max_new_tokens), strict=True))
-        every = {place: answer for part in context.gather(mine) for place, answer in part.items()}
-        return [every[place] for place in range(len(prompts))]
+            texts = greedy(model, [different[key] for key in batch], pad, stop, decoding.max_new_tokens)
+            found = dict(zip(batch, texts, strict=True))
+            kept.write(found, context.rank)
+            mine |= found
+        kept.add({key: answer for part in context.gather(mine) for key, answer in part.items()})
+        return [kept.known[key] for key in keys]
 
     return generate
+
+
+def _to_do(prompts: Mapping[str, Sequence[int]], known: Mapping[str, Any], decoding: Decoding, workers: int) -> list[list[str]]:
+    """The batches that are still to be answered, as keys. Where a batch has a hand in the text, its prompts are those that it
+    would have had without what is known."""
+    keys = [key for key in prompts if decoding.fixed_batch or key not in known]
+    batches = decoding.batches([len(prompts[key]) for key in keys], workers)
+    named = ([keys[place] for place in batch] for batch in batches)
+    return [batch for batch in named if not known.keys() >= set(batch)]
 
 
 def write_lines(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

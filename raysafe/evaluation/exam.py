@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from raysafe.artifacts import fingerprint
 from raysafe.config.reading import build, unknown_key
-from raysafe.config.sections import EvaluationSettings
+from raysafe.config.sections import SANDBOX, EvaluationSettings
 from raysafe.data.references import DataRef
 from raysafe.errors import ConfigError
 from raysafe.evaluation.answering import Decoding
@@ -14,7 +15,7 @@ from raysafe.evaluation.attacks import ATTACKS, Attack, Direct
 from raysafe.evaluation.guards import guard_problems
 from raysafe.evaluation.judges import JUDGES, Judge
 from raysafe.evaluation.probes import PROBES, Probe
-from raysafe.evaluation.roles import ROLES
+from raysafe.evaluation.roles import FILES, ROLES
 from raysafe.evaluation.served import endpoint_of
 from raysafe.evaluation.suites import Suite, suites_of
 
@@ -24,7 +25,7 @@ Member = TypeVar("Member")
 @dataclass(frozen=True)
 class Exam:
     """`attacks`: names of those that count for safety. `judges`: the first one's figures have the plain names. `probes`: what is
-    read of the model without asking it anything."""
+    read of the model without asking it anything. `drawn`: roles whose prompts are the sandbox's, drawn by its seed."""
 
     suites: tuple[Suite, ...]
     decoding: Decoding
@@ -32,6 +33,21 @@ class Exam:
     attacks: tuple[str, ...]
     epoch_prompts: int | None
     probes: tuple[Probe, ...] = ()
+    drawn: tuple[str, ...] = ()
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits over what the figures are figures of: suites with prompts and attacks, decoding, judges with version and
+        settings, readings. Trials with different ones are not compared.
+
+        The sandbox's prompts go by their number: each of its seeds draws others of the same kind.
+        """
+        suites = [[suite.name, suite.attack, suite.max_prompts, self._prompts(suite)] for suite in self.suites]
+        return fingerprint([suites, self.attacks, self.decoding, [[one.version, one] for one in self.judges], self.probes])
+
+    def _prompts(self, suite: Suite) -> list[Any]:
+        role = ROLES[suite.role].half_of or suite.role
+        return [role, suite.data.rows] if role in self.drawn and not suite.source else [suite.data]
 
     @property
     def plainly(self) -> Suite:
@@ -62,6 +78,7 @@ def exam_of(settings: EvaluationSettings, data: Mapping[str, DataRef]) -> Exam:
         tuple(name for name, attack in attacks.items() if attack.counts),
         settings.epoch_prompts,
         tuple(probes),
+        tuple(role for role in FILES if getattr(settings, role) == SANDBOX),
     )
 
 

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
-from raysafe.artifacts import OFF_KEY
+from raysafe.artifacts import OFF_KEY, plain
 from raysafe.data.records import EvalPrompt
 from raysafe.data.references import DataRef
 from raysafe.evaluation.attacks import Attack, Direct
@@ -27,6 +28,11 @@ class Suite:
         wanted = bool(ROLES[self.role].half_of)
         rows = [row for row in self.data.prompts() if not self.data.halves or (row.unsafe is True) is wanted]
         return rows[: self.max_prompts]
+
+    def told(self) -> dict[str, Any]:
+        """What was asked how, as it is written beside the answers."""
+        known = {"name": self.name, "role": self.role, "file": self.data.path, "fingerprint": self.data.fingerprint}
+        return known | {"prompts": len(self.prompts()), "attack": plain(self.attack)}
 
     def shortened(self, limit: int | None) -> "Suite":
         """The suite with at most `limit` of its prompts."""

@@ -88,6 +88,7 @@ FIGURES: list[Figure] = [
     Figure("safeinstr_rows", source="result", unit="rows"),
     Figure("dropped_rows", "rows dropped", source="result", unit="rows", keep=STAYS),
     Figure("batching", source="result", unit="text"),
+    Figure("evaluation", source="result", unit="text"),
     Figure("epochs", source="record", unit="epochs"),
     Figure("wall_s", source="record", unit="s", metric="seconds/wall"),
     *(Figure(f"seconds_{kind}", source="record", unit="s", metric=f"seconds/{kind}") for kind in STAGE_KINDS),

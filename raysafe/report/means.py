@@ -69,7 +69,8 @@ def mean_figures(trials: Sequence[TrialRow], by_prompt: ByPrompt = no_prompts) -
         known = [row.figures[figure.name] for row in trials if row.figures.get(figure.name) is not None]
         if known and figure.unit != "text":
             means[figure.name] = sum(known) / len(known)
-    return means
+    ways = {row.figures.get("evaluation") for row in trials}
+    return means | ({"evaluation": ways.pop()} if len(ways) == 1 and None not in ways else {})
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,11 @@ class TrialRow:
         return self.seed_world, self.seed_ranking, self.seed
 
 
+def evaluations(rows: Iterable[TrialRow]) -> list[str]:
+    """What the trials' figures are figures of, in the order in which they come; more than one, and they are no comparison."""
+    return list(dict.fromkeys(str(row.figures["evaluation"]) for row in rows if row.figures.get("evaluation")))
+
+
 def swept_keys(rows: Iterable[TrialRow]) -> list[str]:
     """Dotted names of all swept settings, in the order in which they come."""
     return list(dict.fromkeys(key for row in rows for key in row.swept))

@@ -17,7 +17,7 @@ from raysafe.report.figures import STAYS, listed, unit_of
 from raysafe.report.means import HOW, aggregate
 from raysafe.report.naming import NONE, setting_text, short_names
 from raysafe.report.prompts import ByPrompt, no_prompts, prompts_of
-from raysafe.report.summary import AXES, SUMMARY, TrialRow, read_summary, swept_keys
+from raysafe.report.summary import AXES, SUMMARY, TrialRow, evaluations, read_summary, swept_keys
 from raysafe.report.sweep_file import SWEEP, question_in, sweep_head
 from raysafe.report.variance import markdown_variance, values_in, variance_of
 
@@ -202,6 +202,10 @@ def notes_of(rows: Sequence[TrialRow], several: bool) -> list[str]:
         notes.append("Refusal margin and KL from base are in nats; a margin above 0: a refusal is likelier than compliance.")
     if several:
         notes.append(HOW)
+    if (ways := len(evaluations(rows))) > 1:
+        notes.append(
+            f"The trials were evaluated in {ways} different ways (column `evaluation`): compare none of one with one of another."
+        )
     if any(row.figures.get("batching") == "padded" for row in rows):
         notes.append("Rows were padded, as packed rows of this model can't be vouched for, or as `training.batching` says.")
     if any(row.status == "STOPPED" for row in rows):
@@ -220,7 +224,9 @@ def _seed_column(rows: Sequence[TrialRow]) -> dict[str, list[str]]:
 
 
 def _best_rows(rows: Sequence[TrialRow], name: str) -> list[int]:
-    """Of those that ran to their end: others were scored on fewer prompts, after fewer epochs."""
+    """Of those that ran to their end: others were scored on fewer prompts, after fewer epochs. None of several evaluations."""
+    if len(evaluations(rows)) > 1:
+        return []
     known = {place: row.figures[name] for place, row in enumerate(rows) if name in row.figures and "FINISHED" in row.status}
     best = max(known.values(), default=None)
     return [place for place, value in known.items() if value == best] if len(set(known.values())) > 1 else []

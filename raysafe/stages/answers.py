@@ -4,7 +4,7 @@ import itertools
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
-from raysafe.artifacts import OFF_KEY
+from raysafe.artifacts import OFF_KEY, write_json
 from raysafe.context import Context
 from raysafe.data.references import ModelRef
 from raysafe.evaluation.answering import Answers, Decoding, ask, generator
@@ -13,6 +13,8 @@ from raysafe.evaluation.suites import Suite
 from raysafe.models.loading import freeze, load_model
 from raysafe.stages.base import Made
 from raysafe.training.workplace import Workplace
+
+SUITES = "suites.json"
 
 
 @dataclass(frozen=True)
@@ -24,8 +26,8 @@ class AnswersResult:
 
 @dataclass(frozen=True)
 class AnswersStage:
-    """A model's answers to the suites: `answers.jsonl`, and `prompts.jsonl`, what was asked. `shared`: they are the reference
-    model's, which trials are compared with."""
+    """A model's answers to the suites: `answers.jsonl`, `prompts.jsonl`, what was asked, and `suites.json`, how. `shared`: they
+    are the reference model's, which trials are compared with."""
 
     kind: ClassVar[str] = "answers"
     Result: ClassVar[type[AnswersResult]] = AnswersResult
@@ -42,10 +44,11 @@ class AnswersStage:
         """Load the model and ask it."""
         context, chat = numbered(place.context), self.model.chat()
         model = freeze(load_model(self.model.folder, self.decoding.dtype)).to(context.device)
-        generate = generator(model, chat, self.decoding, context)
-        answers = ask(self.suites, Victim(model, chat, generate, context, place.workspace, place.folder))
+        victim = Victim(model, chat, generator(model, chat, self.decoding, context), context, place.workspace, place.folder)
+        answers = ask(self.suites, victim, generator(model, chat, self.decoding, context, place.workspace))
         if context.rank == 0:
             answers.save(place.folder)
+            write_json(place.folder / SUITES, [suite.told() | {"decoding": self.decoding.told()} for suite in self.suites])
         return AnswersResult(len(answers.rows))
 
 

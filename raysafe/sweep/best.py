@@ -8,14 +8,16 @@ from raysafe.evaluation.attacks import ATTACKS
 from raysafe.evaluation.roles import FILES, ROLES
 from raysafe.report.figures import listed
 from raysafe.report.naming import short_names
-from raysafe.report.summary import TrialRow
+from raysafe.report.summary import TrialRow, evaluations
 from raysafe.sweep.described import settings_of
 
 
 def best_of(rows: Sequence[TrialRow], rule: TrackingSettings) -> TrialRow | None:
-    """The best finished trial; a tie goes to the higher win rate, then to the first. None where no such trial has the figure."""
+    """The best finished trial; a tie goes to the higher win rate, then to the first. None where no such trial has the figure, or
+    where those that have it were evaluated in several ways."""
     sign = 1.0 if rule.mode == "max" else -1.0
     known = [row for row in rows if row.status == "FINISHED" and isinstance(row.figures.get(rule.best), int | float)]
+    known = known if len(evaluations(known)) <= 1 else []
     return max(known, key=lambda row: (sign * row.figures[rule.best], row.figures.get("win_rate", 0.0)), default=None)
 
 

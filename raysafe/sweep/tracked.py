@@ -198,6 +198,8 @@ class TrackedRuns:
         for job, label in stages.items():
             name, told = f"raysafe.stage.{label}", f"{names[job]} {{run:{runs[job]}}}"
             tags[name] = f"{tags[name]}, {told}" if name in tags else told
+        evaluation = getattr(trial.result, "evaluation", None)
+        tags |= {"raysafe.evaluation": evaluation} if evaluation else {}
         twin = trial.costs.get("same_as")
         if twin:
             tags["raysafe.same_as"] = twin

@@ -11,7 +11,8 @@ import yaml
 
 from raysafe.artifacts import fingerprint, plain, write_text
 from raysafe.config.trials import SweepConfig, TrialConfig
-from raysafe.config.written import located
+from raysafe.config.written import NAME_OF_A_TRIAL, located
+from raysafe.evaluation.exam import exam_of
 from raysafe.stages.inputs import TrialInputs
 from raysafe.sweep.places import CONFIG
 
@@ -22,12 +23,14 @@ def sweep_document(sweep: SweepConfig, inputs: Mapping[str, TrialInputs]) -> dic
     """`sweep.yaml`: the configuration as it was given, with what is true now, and every trial in full. `inputs` by trial."""
     trials = {plan.name: plain(plan.config) for plan in sweep.trials if plan.name in inputs}
     facts = {"fingerprint": sweep_fingerprint(sweep), **_facts(inputs.values())}
-    return {**plain(sweep.resolved), **facts, "trials": trials}
+    every = {plan.name: evaluation_of(plan.config, inputs[plan.name]) for plan in sweep.trials if plan.name in inputs}
+    return {**plain(sweep.resolved), **facts, "evaluations": every, "trials": trials}
 
 
 def trial_document(name: str, config: TrialConfig, inputs: TrialInputs) -> dict[str, Any]:
     """`config.yaml` of a trial of the sweep `name`."""
-    return {"name": name, **plain(config), "fingerprint": trial_fingerprint(config), **_facts([inputs])}
+    own = {NAME_OF_A_TRIAL: evaluation_of(config, inputs)}
+    return {"name": name, **plain(config), "fingerprint": trial_fingerprint(config), **_facts([inputs]), "evaluations": own}
 
 
 def write_trial(folder: Path, name: str, config: TrialConfig, inputs: TrialInputs) -> None:
@@ -43,6 +46,11 @@ def sweep_fingerprint(sweep: SweepConfig) -> str:
 def former_fingerprint(sweep: SweepConfig) -> str:
     """As versions until 0.1 counted it: of the paths as they were given."""
     return fingerprint([[plan.name, plan.config] for plan in sweep.trials])
+
+
+def evaluation_of(config: TrialConfig, inputs: TrialInputs) -> str:
+    """What a trial's figures will be figures of."""
+    return exam_of(config.evaluation, inputs.prompts).fingerprint
 
 
 def trial_fingerprint(config: TrialConfig) -> str:

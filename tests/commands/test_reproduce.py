@@ -58,7 +58,7 @@ def test_changed_rows_and_versions_are_told(record):
 def test_a_record_of_an_earlier_version_takes_its_facts_from_its_sweeps_file(record):
     path = record.files / "config.yaml"
     own = yaml.safe_load(path.read_text())
-    later = ("name", "fingerprint", "versions", "machine", "datasets", "models", "relative_to")
+    later = ("name", "fingerprint", "versions", "machine", "datasets", "models", "relative_to", "evaluations")
     path.write_text(yaml.safe_dump({key: value for key, value in own.items() if key not in later}))
     edit(record.files / "sweep.yaml", datasets={"safe": {"rows.jsonl": "0123"}})
     (data,) = differing(configuration(record))

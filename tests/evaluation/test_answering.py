@@ -12,7 +12,7 @@ from raysafe.context import local_context
 from raysafe.data.chat import ChatFormat
 from raysafe.data.records import Message
 from raysafe.errors import StageStopped
-from raysafe.evaluation.answering import ANSWERS, Answers, Decoding, ask, generator
+from raysafe.evaluation.answering import ANSWERS, Answers, Decoding, _to_do, ask, generator
 from raysafe.evaluation.attacks import Attack, Direct, Prefill, case
 from raysafe.evaluation.suites import suites_of
 from raysafe.models.generation import greedy
@@ -181,6 +181,37 @@ def test_every_rank_answers_its_share_and_the_last_one_has_all_answers():
     assert [len(part) for part in parts.values()] == [3, 2, 2]  # batches of 2, 2, 2, 1, in turn
 
 
+@pytest.mark.parametrize("fixed", [None, 2])
+def test_an_attempt_goes_on_from_the_batches_that_an_earlier_one_has_finished(tmp_path, monkeypatch, fixed):
+    """Batches of 2, 2, 2, 1; the first attempt is ended behind the second, and its last line is torn: 5 prompts are left."""
+    chat, tiny_model, prompts, expected = setting()
+    decoding, asked = replace(GREEDY, fixed_batch=fixed), []
+
+    def counted(model, batch, *others):
+        asked.append(len(batch))
+        return greedy(model, batch, *others)
+
+    monkeypatch.setattr("raysafe.evaluation.answering.greedy", counted)
+    stops = iter([False, False, True])
+    ended = replace(local_context(), stop_asked=lambda: next(stops))
+    with pytest.raises(StageStopped):
+        generator(tiny_model, chat, decoding, ended, tmp_path)(prompts)
+    (part,) = tmp_path.glob("*/*.jsonl")
+    part.write_text(part.read_text()[:-9])
+    again = generator(tiny_model, chat, decoding, local_context(), tmp_path)
+    assert again(prompts) == expected and asked == [2, 2] + [2, 2, 1]
+    assert again([*prompts, prompts[0]]) == [*expected, expected[0]] and len(asked) == 5
+    assert generator(tiny_model, chat, decoding, local_context(), tmp_path)(prompts) == expected and len(asked) == 5
+
+
+def test_in_bf16_a_batch_is_answered_anew_as_a_whole():
+    """What it holds has a hand in the text, so it holds what it held."""
+    prompts = {key: [0] * length for length, key in enumerate("abcd", start=1)}
+    fixed, free = Decoding(6, "bf16", fixed_batch=2), Decoding(6, batch_size=2)
+    assert _to_do(prompts, {"a": 0, "b": 0, "c": 0}, fixed, 1) == [["c", "d"]]
+    assert _to_do(prompts, {"a": 0, "b": 0, "c": 0}, free, 1) == [["d"]]
+
+
 def test_a_stop_is_heard_between_two_batches():
     chat, tiny_model, prompts, _ = setting()
     asked = iter([False, False, True])
@@ -197,3 +228,14 @@ def test_float32_batches_are_small_enough_for_every_worker_to_have_one():
 def test_bf16_batches_are_the_same_on_any_number_of_workers(workers):
     decoding = Decoding(6, "bf16", fixed_batch=4, batch_size=4)
     assert list(decoding.batches([3, 1, 2, 5, 4, 6], workers)) == [[1, 2, 0, 4], [3, 5]]
+
+
+def test_a_model_that_an_attack_has_changed_is_asked_anew():
+    """Without a workspace nothing is remembered: relearning asks the same prompts of other weights."""
+    chat, tiny_model, prompts, expected = setting()
+    generate = generator(tiny_model, chat, GREEDY, local_context())
+    assert generate(prompts) == expected
+    with torch.no_grad():
+        for weight in tiny_model.parameters():
+            weight.neg_()
+    assert generate(prompts) == greedy(tiny_model, prompts, chat.tokenizer.pad_token_id, chat.end_ids[-1], 6) != expected

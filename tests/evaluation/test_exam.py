@@ -169,3 +169,28 @@ def test_a_judge_and_an_attack_may_look_for_what_their_settings_name(monkeypatch
     monkeypatch.setitem(ATTACKS, "knowing", Knowing)
     with pytest.raises(DataError, match=r"attacks\.knowing\.file"):
         exam(attacks={"knowing": {}})
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"max_new_tokens": 7}, {"max_prompts": 2}, {"attacks": {"direct": {}}}, {"precision": "bf16"}, {"judge": "sandbox"},
+        {"judges": ["sandbox"]}, {"attacks": {"direct": {}, "prefill": {"tokens": [2]}}}, {"probes": {}},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_decides_about_figures_changes_the_evaluations_fingerprint(changed):
+    assert exam(**changed).fingerprint != exam().fingerprint
+
+
+@pytest.mark.parametrize("changed", [{"batch_size": 3}, {"each_epoch": False}, {"harmful": "elsewhere/h.jsonl"}], ids=str)
+def test_what_does_not_decide_about_figures_leaves_it(changed):
+    assert exam(**changed).fingerprint == exam().fingerprint
+
+
+def test_the_sandboxs_prompts_go_by_their_number_and_a_files_by_what_they_say():
+    def printed(path, rows, mark):
+        return exam_of(settings(harmful=path), {"harmful": DataRef(mark, "h.jsonl", rows=rows)}).fingerprint
+
+    assert printed("sandbox", 8, "one") == printed("sandbox", 8, "another seed") != printed("sandbox", 9, "one")
+    assert printed("h.jsonl", 8, "one") != printed("h.jsonl", 8, "another")

@@ -138,3 +138,10 @@ def test_in_markdown_every_rate_has_its_interval() -> None:
 def test_a_note_says_when_rows_were_padded():
     notes = [markdown_report("name", "", [a_row(batching=how)]) for how in ("packed", "padded")]
     assert ["Rows were padded" in note for note in notes] == [False, True]
+
+
+def test_trials_that_were_evaluated_in_different_ways_are_not_set_against_each_other():
+    rows = [a_row(evaluation=mark, safety_score=score) for mark, score in (("a", 0.5), ("b", 0.9))]
+    page = markdown_report("name", "", rows)
+    assert "evaluated in 2 different ways" in page and "**0.90" not in page
+    assert "different ways" not in markdown_report("name", "", [a_row(evaluation="a")] * 2)

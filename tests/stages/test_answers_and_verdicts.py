@@ -94,6 +94,14 @@ def test_a_model_is_asked_once_whoever_judges(model_folder, data, launch, genera
     assert sum(generated) == 4 + 4 + 3
 
 
+def test_what_was_asked_and_how_stands_beside_the_answers(model_folder, data, launch):
+    _, reference = reference_of(model_folder, exam(data), launch)
+    suites = {suite["name"]: suite for suite in json.loads((Path(reference.folder) / "suites.json").read_text())}
+    assert {name: suite["prompts"] for name, suite in suites.items()} == {"direct": 4, "prefill": 4, "utility": 3}
+    assert suites["utility"]["fingerprint"] == data["utility"].fingerprint and suites["utility"]["file"] == data["utility"].path
+    assert suites["prefill"]["attack"]["name"] == "prefill" and suites["prefill"]["decoding"]["method"] == "greedy"
+
+
 def test_a_judge_beside_the_first_has_its_name_before_its_figures(model_folder, data, launch):
     model, reference = reference_of(model_folder, exam(data), launch)
     alone = examine(model, exam(data), reference, launch).metrics

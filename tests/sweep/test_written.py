@@ -18,7 +18,7 @@ from raysafe.sweep.folder import claim, refuse_taken, tasks_of
 from raysafe.sweep.written import changes, former_fingerprint, sweep_document, sweep_fingerprint, trial_document
 
 SWEEPS = sorted((Path(__file__).parents[2] / "sweeps").glob("*.yaml"))
-NOTHING = SimpleNamespace(data=dict, model=None, ranker=None)
+NOTHING = SimpleNamespace(data=dict, model=None, ranker=None, prompts={})
 
 
 def written(path, value):
@@ -46,7 +46,7 @@ def test_a_written_trial_is_that_trial(path, tmp_path):
 def test_a_trial_of_an_earlier_version_has_no_name_and_no_facts(tmp_path):
     (plan,) = make_sweep(small_trial("model")).trials
     document = trial_document("t", plan.config, NOTHING)
-    later = ("name", "fingerprint", "versions", "machine", "datasets", "models", "relative_to")
+    later = ("name", "fingerprint", "versions", "machine", "datasets", "models", "relative_to", "evaluations")
     bare = {key: value for key, value in document.items() if key not in later}
     assert load_sweep(written(tmp_path / "config.yaml", bare)).trials[0].config == plan.config
 
