@@ -125,7 +125,7 @@ def test_a_judge_may_have_settings(monkeypatch):
 @pytest.mark.parametrize(
     ("keys", "told"),
     [
-        ({"judge": "nobody"}, "`evaluation.judge`: got 'nobody', but it takes one of .*phrases, sandbox"),
+        ({"judge": "nobody"}, "`evaluation.judge`: got 'nobody', but it takes one of .*phrases, .*sandbox"),
         ({"judge": {"threshold": 1}}, "`evaluation.judge`: got None, but it takes one of"),
         ({"judge": {"name": "phrases", "strictness": 1}}, "`evaluation.judge.strictness`: unknown key"),
         ({"judges": ["nobody"]}, "`evaluation.judges.0`: got 'nobody'"),

@@ -12,16 +12,16 @@ from .rows import FAILED, a_row, without
 
 COLUMNS = (
     "trial,status,seed,selector.gamma,selection.percent,win_rate,win_rate_low,win_rate_high,safety_score,safety_score_low,"
-    "safety_score_high,asr_direct,asr_prefill,over_refusal,over_refusal_partial,unsafe_refused,coherence,no_verdict,utility,"
-    "new_tasks,win_rate_lc,refusal_margin,kl_depth,selected_rows,unsafe_selected,ranking_auc,planted_recall,"
-    "safeinstr_rows,dropped_rows,batching,evaluation,epochs,wall_s,seconds_sandbox,seconds_rank,seconds_log_probs,seconds_train,"
-    "seconds_answers,seconds_verdicts,seconds_readings,seconds_saved,same_as,error"
+    "safety_score_high,asr_direct,asr_prefill,relearn_steps,relearn_steps_censored,over_refusal,over_refusal_partial,"
+    "unsafe_refused,coherence,no_verdict,utility,new_tasks,win_rate_lc,refusal_margin,kl_depth,selected_rows,"
+    "unsafe_selected,ranking_auc,planted_recall,safeinstr_rows,dropped_rows,batching,evaluation,epochs,wall_s,seconds_sandbox,seconds_rank,seconds_log_probs,"
+    "seconds_train,seconds_answers,seconds_verdicts,seconds_readings,seconds_saved,same_as,error"
 )
 INTERVALS = "win_rate_n,safety_score_n," + ",".join(
     f"{rate}_{end}"
     for rate in (
-        "asr_direct", "asr_prefill", "over_refusal", "over_refusal_partial", "unsafe_refused", "coherence", "no_verdict",
-        "utility", "new_tasks", "win_rate_lc", "refusal_margin", "kl_depth",
+        "asr_direct", "asr_prefill", "relearn_steps", "relearn_steps_censored", "over_refusal", "over_refusal_partial",
+        "unsafe_refused", "coherence", "no_verdict", "utility", "new_tasks", "win_rate_lc", "refusal_margin", "kl_depth",
     )
     for end in ("low", "high", "n")
 )  # fmt: skip
@@ -44,7 +44,7 @@ def test_the_columns_are_there_before_any_score_is_known(path: Path) -> None:
 
 def test_a_further_suite_has_a_column_after_the_usual_ones(path: Path) -> None:
     write_summary(path, [a_row(asr_gcg=0.5, asr_gcg_low=0.4, asr_gcg_high=0.6)])
-    assert "asr_direct,asr_prefill,asr_gcg,over_refusal" in path.read_text()
+    assert "asr_direct,asr_prefill,asr_gcg,relearn_steps" in path.read_text()
 
 
 def test_what_is_written_is_read_back(path: Path) -> None:
