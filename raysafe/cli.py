@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Sequence
 
 from raysafe import __version__
-from raysafe.commands import chat, data, evaluate, inspect, judge, report, reproduce, select, status, sweep, trial, ui
+from raysafe.commands import chat, data, evaluate, inspect, judge, judges, report, reproduce, select, status, sweep, trial, ui
 from raysafe.commands.base import Command
 from raysafe.commands.voice import Voice, voice_arguments
 from raysafe.errors import RaysafeError
@@ -23,6 +23,7 @@ COMMANDS: dict[str, Command] = {
     "select": select.COMMAND,
     "evaluate": evaluate.COMMAND,
     "judge": judge.COMMAND,
+    "judges": judges.COMMAND,
     "report": report.COMMAND,
     "ui": ui.COMMAND,
     "status": status.COMMAND,

@@ -22,8 +22,8 @@ LONG = 100_000
 class Paid(Protocol):
     """A judge whose verdicts cost something."""
 
-    def bill(self, questions: Sequence[Question], pairs: Sequence[Pair]) -> Bill:
-        """What these would cost, had none of them been judged."""
+    def bill(self, questions: Sequence[Question], pairs: Sequence[Pair]) -> Bill | None:
+        """What these would cost, had none of them been judged; None where its settings make it one that costs nothing."""
         ...
 
 
@@ -44,12 +44,14 @@ def bills_of(exam: Exam, epochs: int) -> dict[str, Bill]:
         if not isinstance(judge, Paid):
             continue
         rounds = [(exam.suites, 1), *([(exam.after_epoch, epochs)] if place == 0 else [])]
-        parts = [_bill(judge, suites, exam.decoding.max_new_tokens).times(count) for suites, count in rounds]
-        found[judge.name] = sum(parts[1:], parts[0])
+        bills = [(_bill(judge, suites, exam.decoding.max_new_tokens), count) for suites, count in rounds]
+        parts = [bill.times(count) for bill, count in bills if bill is not None]
+        if parts:
+            found[judge.name] = sum(parts[1:], parts[0])
     return found
 
 
-def _bill(judge: Paid, suites: Sequence[Suite], limit: int) -> Bill:
+def _bill(judge: Paid, suites: Sequence[Suite], limit: int) -> Bill | None:
     answer = "x" * int(limit * CHARACTERS_PER_TOKEN)
     asked = [(suite, question) for suite in suites for question in _questions(suite, answer)]
     questions = [question for _, question in asked if question.role.hit in decides(judge)]  # type: ignore[arg-type]

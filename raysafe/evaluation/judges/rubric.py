@@ -12,13 +12,15 @@ from typing import ClassVar, Self, TypeVar
 from raysafe.artifacts import OFF_KEY
 from raysafe.config.endpoints import EndpointSettings
 from raysafe.context import Context
+from raysafe.data.records import Message
 from raysafe.errors import DataError, require
 from raysafe.evaluation.completing import Completer
 from raysafe.evaluation.endpoint import Endpoint
 from raysafe.evaluation.judges.base import PARTIAL_REFUSAL, Pair, Question, Verdict
+from raysafe.evaluation.judges.bill import Bill, bill_of
 from raysafe.evaluation.judges.local import Dtype, LocalCompleter, tokenizer_of
 from raysafe.evaluation.roles import Hit
-from raysafe.evaluation.wire import key_of, library
+from raysafe.evaluation.wire import Request, key_of, library
 from raysafe.models.folders import check_model_folder, folder_fingerprint
 
 T = TypeVar("T")
@@ -121,6 +123,13 @@ class Rubric:
     def prefer(self, pairs: Sequence[Pair]) -> list[float | None]:
         """By one reply a pair; None where it can't be read."""
         return twice(self.completer, [comparing(pair) for pair in pairs], preference_of)
+
+    def bill(self, questions: Sequence[Question], pairs: Sequence[Pair]) -> Bill | None:
+        """What it would ask a server, if every reply can be read; None for a local model."""
+        if self.endpoint is None:
+            return None
+        asked = [*(grading(one) for one in questions if one.answer.strip()), *(comparing(pair) for pair in pairs)]
+        return bill_of(self.endpoint, [Request(messages=(Message("user", text + form),)) for text, form in asked])
 
 
 def grading(question: Question) -> tuple[str, str]:
