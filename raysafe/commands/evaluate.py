@@ -29,7 +29,7 @@ def run(arguments: Namespace) -> int:
     from raysafe.artifacts import write_json
     from raysafe.cluster.running import one_trial
     from raysafe.evaluation.bills import bills_of
-    from raysafe.evaluation.exam import exam_of
+    from raysafe.evaluation.exam import exam_of, smoke_test_notes
     from raysafe.report.rates import rates_table
     from raysafe.stages.answers import AnswersRef
     from raysafe.stages.checks import check_asked
@@ -46,6 +46,8 @@ def run(arguments: Namespace) -> int:
         launch = groups.launcher(task.plan.name, teller(live))
         start = begin(task.plan.config, task.inputs, launch)
         exam = exam_of(start.trial.evaluation, start.inputs.prompts)
+        for note in smoke_test_notes(arguments.model, exam.judges):
+            live.step(note)
         for judge, bill in bills_of(exam, 0).items():
             live.step(bill.line(judge))
         reference = other_reference(start, exam, groups.store, launch)

@@ -1,7 +1,7 @@
 """What every model of a trial is asked, how it answers and who judges: the `evaluation` section, checked and built."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -160,3 +160,10 @@ def _with_preset(kind: type[Judge], fields: dict[str, Any], key: str, problems: 
         problems.append(f"`{key}.preset`: got {chosen!r}, but it takes one of {', '.join(presets)}")
         return None
     return {**presets[chosen], **fields}
+
+
+def smoke_test_notes(model: str, judges: Sequence[Judge]) -> list[str]:
+    """What is to be said where a real model's figures rest on `phrases` alone."""
+    if model == SANDBOX or [judge.name for judge in judges] != ["phrases"]:
+        return []
+    return ["judge phrases: a smoke test, no evidence of how safe a model is; `classifier`, `rubric` and `openai` read answers"]

@@ -16,7 +16,7 @@ from raysafe.config.sweeps import opponent_of
 from raysafe.config.trials import SweepConfig, TrialConfig
 from raysafe.data.overlap import told
 from raysafe.data.references import DataRef, ModelRef
-from raysafe.evaluation.exam import Exam, exam_of
+from raysafe.evaluation.exam import Exam, exam_of, smoke_test_notes
 from raysafe.selection import kept_count
 from raysafe.stages.answers import AnswersRef, AnswersStage
 from raysafe.stages.base import Launch, R, Stage, Watch
@@ -81,9 +81,10 @@ def dry_run(sweep: SweepConfig, storage: Path, console: Console) -> dict[str, An
     cost, seconds = _cost_line(sweep, work, own), _measured(sweep, work, own)[0]
     bills = bill_lines(paid)
     first, found = paid[0]
-    power = planned_power(sweep, exam_of(first.evaluation, found.prompts)).lines()
+    exam = exam_of(first.evaluation, found.prompts)
+    power, notes = planned_power(sweep, exam).lines(), smoke_test_notes(first.model.path, exam.judges)
     shared = overlap_of_all((inputs, trial.data.ngram) for trial, inputs in paid)
-    for line in (_resources_line(sweep), cost, *bills, *power, told(shared, first.data.ngram)):
+    for line in (_resources_line(sweep), cost, *bills, *notes, *power, told(shared, first.data.ngram)):
         console.print(line, highlight=False, soft_wrap=True)
     trials = [{"trial": plan.name, "swept": plan.swept, "seed": plan.config.seed, **plan.axes} for plan in sweep.trials]
     stages = [asdict(line) for line in lines]

@@ -11,8 +11,8 @@ from raysafe.data.references import DataRef
 from raysafe.errors import ConfigError, DataError
 from raysafe.evaluation import ATTACKS, JUDGES
 from raysafe.evaluation.attacks import Attack, Direct
-from raysafe.evaluation.exam import exam_of
-from raysafe.evaluation.judges import Phrases
+from raysafe.evaluation.exam import exam_of, smoke_test_notes
+from raysafe.evaluation.judges import Phrases, Sandbox
 from raysafe.evaluation.roles import FILES
 
 DATA = {role: DataRef(f"print of {role}", f"{role}.jsonl") for role in FILES}
@@ -194,3 +194,8 @@ def test_the_sandboxs_prompts_go_by_their_number_and_a_files_by_what_they_say():
 
     assert printed("sandbox", 8, "one") == printed("sandbox", 8, "another seed") != printed("sandbox", 9, "one")
     assert printed("h.jsonl", 8, "one") != printed("h.jsonl", 8, "another")
+
+
+def test_phrases_alone_on_a_real_model_are_said_to_be_a_smoke_test():
+    assert "smoke test" in smoke_test_notes("/models/x", [Phrases()])[0]
+    assert smoke_test_notes("sandbox", [Phrases()]) == smoke_test_notes("/models/x", [Phrases(), Sandbox()]) == []
