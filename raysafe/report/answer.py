@@ -58,7 +58,7 @@ class _Teller:
             return ["No trial has finished yet, so there is nothing to compare."]
         if not self.effects.effects:
             return [f"{self._nothing()}."]
-        moved = sorted(self._moved(), key=lambda factor: -abs(self.effects.by_factor[factor][0].difference))
+        moved = sorted(self._moved(), key=lambda factor: self.effects.by_factor[factor][0].order)
         still = [factor for factor, found in self.effects.by_factor.items() if found and factor not in moved]
         if not moved:
             return [f"{self._no_difference(still, first=True)}.", f"{self._would_have_been_seen(still)}{self._luck()}."]

@@ -12,7 +12,7 @@ from raysafe.report.differences import ALPHA, Compared, Difference, noise_of, no
 from raysafe.report.figures import is_share
 from raysafe.report.levels import Design, Level, design_of, grouped
 from raysafe.report.prompts import ByPrompt, no_prompts
-from raysafe.report.replicates import distinct, unit_of
+from raysafe.report.replicates import cluster_of, distinct
 from raysafe.report.summary import TrialRow
 
 
@@ -45,6 +45,11 @@ class Effect:
         """Second level minus first."""
         return self.means[1] - self.means[0]
 
+    @property
+    def order(self) -> tuple[bool, bool, float]:
+        """What shows something is told first, rates before nats (whose size says little beside theirs), the largest first."""
+        return not self.shown, not is_share(self.figure), -abs(self.difference)
+
 
 @dataclass(frozen=True)
 class Effects:
@@ -60,7 +65,7 @@ class Effects:
     @cached_property
     def by_factor(self) -> Mapping[tuple[str, ...], list[Effect]]:
         """Comparisons of each factor, those that show something first, then by size."""
-        ordered = sorted(self.effects, key=lambda effect: (not effect.shown, -abs(effect.difference)))
+        ordered = sorted(self.effects, key=lambda effect: effect.order)
         return {factor: [effect for effect in ordered if effect.factor == factor] for factor in self.factors}
 
 
@@ -70,7 +75,7 @@ def effects_of(rows: Sequence[TrialRow], figures: Sequence[str], by_prompt: ByPr
     Finished trials count; stopped ones only where nothing can be compared without them.
     """
     used, repeated, design = _design(rows)
-    unit = unit_of(used)
+    unit = cluster_of(used)
     noise = {figure: noise_of(used, figure, unit) for figure in figures}
     factors = tuple(dict.fromkeys(pairs.factor for pairs in design.pairs))
     levels = {(factor, figure): noise_of_levels(used, factor, figure, unit) for factor in factors for figure in figures}

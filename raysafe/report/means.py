@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from raysafe.report.figures import FIGURES, is_share
 from raysafe.report.prompts import AGREES, ByPrompt, no_prompts
-from raysafe.report.replicates import distinct, unit_of, way_of
+from raysafe.report.replicates import cluster_of, distinct, way_of
 from raysafe.report.summary import TrialRow, swept_keys
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class _Seeds:
         from raysafe.evaluation.components import over_axes  # numpy, which a table without intervals does without
         from raysafe.evaluation.intervals import over_seeds, pooled
 
-        unit, groups = unit_of(self.trials), defaultdict[Any, list[TrialRow]](list)
+        unit, groups = cluster_of(self.trials), defaultdict[Any, list[TrialRow]](list)
         for row in self.trials:
             groups[unit(row)].append(row)
         tables = [_mean_values([self.by_prompt(row.trial, name) for row in group]) for group in groups.values()]

@@ -27,7 +27,7 @@ def distinct(rows: Sequence[TrialRow]) -> tuple[list[TrialRow], list[TrialRow]]:
     return kept, repeated
 
 
-def unit_of(rows: Sequence[TrialRow]) -> Callable[[TrialRow], Any]:
+def cluster_of(rows: Sequence[TrialRow]) -> Callable[[TrialRow], Any]:
     """What is drawn anew between replicates: the seed of all; where there are axes of their own, of those that have several seeds
     the outermost (world, ranking, training), in which the others lie. What lies in one is averaged, so that an interval over
     units has all sources in it."""
