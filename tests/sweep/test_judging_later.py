@@ -206,7 +206,7 @@ def test_a_judge_is_given_by_name_by_mapping_or_by_file(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("given", "said"), [("nobody", "takes one of phrases"), ("[1]", "a judge's name"), ("{name: sandbox, x: 1}", "unknown key")]
+    ("given", "said"), [("nobody", "takes one of .*phrases"), ("[1]", "a judge's name"), ("{name: sandbox, x: 1}", "unknown key")]
 )
 def test_a_wrong_judge_is_refused_by_what_it_takes(given, said):
     with pytest.raises(ConfigError, match=said):
