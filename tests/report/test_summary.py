@@ -45,7 +45,7 @@ def test_the_columns_are_there_before_any_score_is_known(path: Path) -> None:
 
 def test_a_further_suite_has_a_column_after_the_usual_ones(path: Path) -> None:
     write_summary(path, [a_row(asr_gcg=0.5, asr_gcg_low=0.4, asr_gcg_high=0.6)])
-    assert "asr_direct,asr_prefill,asr_gcg,relearn_steps" in path.read_text()
+    assert "asr_direct,asr_prefill,asr_gcg,over_refusal" in path.read_text()
 
 
 def test_what_is_written_is_read_back(path: Path) -> None:
