@@ -7,7 +7,7 @@ from raysafe.config.trials import SweepConfig
 from raysafe.evaluation.exam import Exam
 from raysafe.report.differences import ALPHA, POWER
 from raysafe.report.levels import design_of, grouped
-from raysafe.report.replicates import unit_of
+from raysafe.report.replicates import cluster_of
 from raysafe.report.summary import TrialRow
 
 BASES = (0.5, 0.1)
@@ -70,7 +70,7 @@ def planned_power(sweep: SweepConfig, exam: Exam) -> PlannedPower:
         for world, ranking in [(plan.axes.get("seed_world"), plan.axes.get("seed_ranking"))]
     ]
     pairs = design_of(grouped(rows)).pairs
-    unit = unit_of(rows)
+    unit = cluster_of(rows)
     seeds = [len({unit(sides[0][0]) for sides in found.matched.values()}) for found in pairs]
     prompts = min((len(suite.prompts()) for suite in exam.suites), default=0)
     return PlannedPower(prompts, min(seeds, default=1), len(pairs) * figures_planned(exam))
