@@ -8,11 +8,11 @@ from raysafe.evaluation.judges.rubric import Rubric
 from raysafe.evaluation.judges.sandbox import Sandbox
 
 JUDGES: dict[str, type[Judge]] = {
-    "openai": Openai,
     "phrases": Phrases,
-    "rubric": Rubric,
     "sandbox": Sandbox,
     "classifier": Classifier,
+    "rubric": Rubric,
+    "openai": Openai,
 }
 
 __all__ = ["JUDGES", "PARTIAL_REFUSAL", "Judge", "Pair", "Question", "RuleJudge", "Verdict", "decides", "placed"]
