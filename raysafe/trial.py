@@ -81,7 +81,7 @@ def run_trial(
     """
     launch = launch or here(store)
     start = begin(trial, inputs or find_inputs(trial, store), launch)
-    exam = exam_of(trial.evaluation, start.inputs.prompts)
+    exam = exam_of(trial.evaluation, start.inputs.prompts, start.inputs.reference)
     asked = launch(reference_stage(start, exam))
     untrained = begin_reading(start.model, exam, None, launch)
     ranking = launch(rank_stage(start))

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from raysafe.artifacts import fingerprint
 from raysafe.config.reading import build, unknown_key
-from raysafe.config.sections import SANDBOX, EvaluationSettings
+from raysafe.config.sections import BASE, SANDBOX, EvaluationSettings
 from raysafe.data.references import DataRef
 from raysafe.errors import ConfigError
 from raysafe.evaluation.answering import Decoding
@@ -25,7 +25,8 @@ Member = TypeVar("Member")
 @dataclass(frozen=True)
 class Exam:
     """`attacks`: names of those that count for safety. `judges`: the first one's figures have the plain names. `probes`: what is
-    read of the model without asking it anything. `drawn`: roles whose prompts are the sandbox's, drawn by its seed."""
+    read of the model without asking it anything. `drawn`: roles whose prompts are the sandbox's, drawn by its seed. `reference`: what
+    win rates compare with, a file's answers by its content."""
 
     suites: tuple[Suite, ...]
     decoding: Decoding
@@ -34,16 +35,18 @@ class Exam:
     epoch_prompts: int | None
     probes: tuple[Probe, ...] = ()
     drawn: tuple[str, ...] = ()
+    reference: DataRef | str | Mapping[str, Any] = BASE
 
     @property
     def fingerprint(self) -> str:
         """16 hex digits over what the figures are figures of: suites with prompts and attacks, decoding, judges with version and
-        settings, readings. Trials with different ones are not compared.
+        settings, readings, what win rates compare with. Trials with different ones are not compared.
 
         The sandbox's prompts go by their number: each of its seeds draws others of the same kind.
         """
         suites = [[suite.name, suite.attack, suite.max_prompts, self._prompts(suite)] for suite in self.suites]
-        return fingerprint([suites, self.attacks, self.decoding, [[one.version, one] for one in self.judges], self.probes])
+        judges = [[one.version, one] for one in self.judges]
+        return fingerprint([suites, self.attacks, self.decoding, judges, self.probes, self.reference])
 
     def _prompts(self, suite: Suite) -> list[Any]:
         role = ROLES[suite.role].half_of or suite.role
@@ -60,8 +63,9 @@ class Exam:
         return tuple(suite.shortened(self.epoch_prompts) for suite in self.suites if suite.attack.each_epoch)
 
 
-def exam_of(settings: EvaluationSettings, data: Mapping[str, DataRef]) -> Exam:
-    """The exam of a section; `data` is the file of every role that has one. Raises ConfigError with every problem."""
+def exam_of(settings: EvaluationSettings, data: Mapping[str, DataRef], reference: DataRef | None = None) -> Exam:
+    """The exam of a section; `data` is the file of every role that has one, `reference` that of `evaluation.reference`, if it is
+    one. Raises ConfigError with every problem."""
     problems: list[str] = []
     attacks = attacks_of(settings, problems)
     judges = judges_of(settings, problems)
@@ -79,6 +83,7 @@ def exam_of(settings: EvaluationSettings, data: Mapping[str, DataRef]) -> Exam:
         settings.epoch_prompts,
         tuple(probes),
         tuple(role for role in FILES if getattr(settings, role) == SANDBOX),
+        reference or settings.reference,
     )
 
 

@@ -50,7 +50,7 @@ def former_fingerprint(sweep: SweepConfig) -> str:
 
 def evaluation_of(config: TrialConfig, inputs: TrialInputs) -> str:
     """What a trial's figures will be figures of."""
-    return exam_of(config.evaluation, inputs.prompts).fingerprint
+    return exam_of(config.evaluation, inputs.prompts, inputs.reference).fingerprint
 
 
 def trial_fingerprint(config: TrialConfig) -> str:

@@ -176,11 +176,20 @@ def test_a_judge_and_an_attack_may_look_for_what_their_settings_name(monkeypatch
     [
         {"max_new_tokens": 7}, {"max_prompts": 2}, {"attacks": {"direct": {}}}, {"precision": "bf16"}, {"judge": "sandbox"},
         {"judges": ["sandbox"]}, {"attacks": {"direct": {}, "prefill": {"tokens": [2]}}}, {"probes": {}},
+        {"reference": {"trial": {"objective": "sft"}}},
     ],
     ids=str,
 )  # fmt: skip
 def test_what_decides_about_figures_changes_the_evaluations_fingerprint(changed):
     assert exam(**changed).fingerprint != exam().fingerprint
+
+
+def test_reference_answers_go_by_what_they_say():
+    def printed(mark, path):
+        return exam_of(settings(reference=path), DATA, DataRef(mark, path)).fingerprint
+
+    assert printed("one", "a.jsonl") == printed("one", "b.jsonl") != printed("other", "a.jsonl")
+    assert printed("one", "a.jsonl") != exam().fingerprint
 
 
 @pytest.mark.parametrize("changed", [{"batch_size": 3}, {"each_epoch": False}, {"harmful": "elsewhere/h.jsonl"}], ids=str)
