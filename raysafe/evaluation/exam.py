@@ -25,8 +25,8 @@ Member = TypeVar("Member")
 @dataclass(frozen=True)
 class Exam:
     """`attacks`: names of those that count for safety. `judges`: the first one's figures have the plain names. `probes`: what is
-    read of the model without asking it anything. `drawn`: roles whose prompts are the sandbox's, drawn by its seed. `reference`: what
-    win rates compare with, a file's answers by its content."""
+    read of the model without asking it anything. `drawn`: roles whose prompts are the sandbox's, drawn by its seed.
+    `reference`: what win rates compare with, a file's answers by its content."""
 
     suites: tuple[Suite, ...]
     decoding: Decoding

@@ -19,6 +19,7 @@ from raysafe.report.latex import REPORT_TEX, latex_report
 from raysafe.report.markup import chip, code, facts, folded, items, section, table
 from raysafe.report.naming import setting_text
 from raysafe.report.panels import PANELS, Absent, Panel, Subject
+from raysafe.report.summary import evaluations
 from raysafe.report.sweep_file import overlap_in
 from raysafe.report.table import REPORT, markdown_report, means_of_base, notes_of
 from raysafe.report.variance import VARIANCE, markdown_variance, write_variance
@@ -63,6 +64,8 @@ Drawn = tuple[Panel, list[str], str]
 
 def pictures(panel: Panel, subject: Subject, folder: Path) -> tuple[list[str], str]:
     """The panel's pictures, written to the folder; of a panel that fails or has nothing to draw, why."""
+    if panel.compares and (ways := len(evaluations(subject.data.rows))) > 1:
+        return [], f"the trials were evaluated in {ways} different ways (column `evaluation`), which are no comparison"
     try:
         return [save(plot, folder) for plot in panel.draw(subject)], ""
     except Absent as absent:

@@ -11,6 +11,9 @@ from raysafe.report.naming import short_names
 from raysafe.report.summary import TrialRow, evaluations
 from raysafe.sweep.described import settings_of
 
+HEADLINE = 3
+"""`Figure.keep` of the figures that trials are compared by."""
+
 
 def best_of(rows: Sequence[TrialRow], rule: TrackingSettings) -> TrialRow | None:
     """The best finished trial; a tie goes to the higher win rate, then to the first. None where no such trial has the figure, or
@@ -32,10 +35,10 @@ def swept_counts(trials: Sequence[TrialPlan]) -> dict[str, int]:
 
 
 def headline_metrics(trials: Sequence[TrialPlan], rows: Sequence[TrialRow] = ()) -> list[str]:
-    """The tracker's names of the scores that trials are compared by: those that all of the rows have, or, before one has ended,
-    that all trials are to have."""
+    """The tracker's names of the scores that trials are compared by: of those that stay longest in a narrow table, as pages have
+    room for some, the ones that all of the rows have, or, before one has ended, that all trials are to have."""
     scored = [row.figures for row in rows if row.status != "FAILED"] or [_expected(plan) for plan in trials]
-    names = [figure.name for figure in listed(scored) if figure.source == "scores" and figure.title]
+    names = [figure.name for figure in listed(scored) if figure.source == "scores" and figure.title and figure.keep >= HEADLINE]
     return [f"eval/{name}" for name in names if all(name in figures for figures in scored)]
 
 

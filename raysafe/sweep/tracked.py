@@ -16,7 +16,7 @@ from raysafe.report.figures import tracked
 from raysafe.report.judges import JUDGES_CSV
 from raysafe.report.page import PAGE
 from raysafe.report.rankings import FOLDER as RANKINGS
-from raysafe.report.summary import SUMMARY, TrialRow
+from raysafe.report.summary import SUMMARY, TrialRow, evaluations
 from raysafe.stages.inputs import TrialInputs
 from raysafe.sweep.best import best_of, headline_metrics, swept_counts
 from raysafe.sweep.described import (
@@ -102,7 +102,7 @@ class TrackedRuns:
         self.tracker.end(self.parent, end.status)
 
     def _tell_views(self, sweep: SweepConfig, rows: Sequence[TrialRow]) -> None:
-        for view in views_of(swept_counts(sweep.trials), headline_metrics(sweep.trials, rows)):
+        for view in views_of(swept_counts(sweep.trials), headline_metrics(sweep.trials, rows), evaluations(rows)):
             self.tracker.view(view)
 
     def _register_best(self, sweep: SweepConfig, end: SweepEnd) -> str:

@@ -106,6 +106,8 @@ class View:
     """Runs come by this, the highest first; the newest first if left out."""
     stage: str | None = None
     """Of runs of kind stage, those of this one only."""
+    evaluation: str | None = None
+    """Of trials, those whose figures are of this evaluation only (tag `raysafe.evaluation`)."""
 
     def __post_init__(self) -> None:
         require(re.fullmatch(r"[A-Za-z0-9-]+", self.key) is not None, "key has only letters, digits and -", self.key)

@@ -119,7 +119,8 @@ def _folded(name: str) -> dict[str, Any]:
 
 def _filter(view: View) -> str:
     stage = f" and tags.`raysafe.stage` = '{view.stage}'" if view.stage else ""
-    return f"tags.`raysafe.kind` = '{view.kind}'{stage}"
+    evaluation = f" and tags.`raysafe.evaluation` = '{view.evaluation}'" if view.evaluation else ""
+    return f"tags.`raysafe.kind` = '{view.kind}'{stage}{evaluation}"
 
 
 def _key(column: Column) -> str:

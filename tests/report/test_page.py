@@ -14,6 +14,7 @@ from raysafe.report.page import write_page
 from raysafe.report.panels import PANELS
 from raysafe.report.panels.base import Spread
 from raysafe.report.panels.tradeoffs import on_front
+from raysafe.report.summary import read_summary, write_summary
 
 from .folders import a_sweep, a_trial, combinations
 
@@ -170,3 +171,14 @@ def test_work_grows_with_the_trials_and_no_faster(tmp_path, monkeypatch):
     few, names = work_of(tmp_path / "few" / "s", combinations(range(1, 11), (80,), ("sft",)), monkeypatch)
     many, others = work_of(tmp_path / "many" / "s", combinations(range(1, 31), (80,), ("sft",)), monkeypatch)
     assert many < 3 * few and names == others
+
+
+def test_trials_of_two_evaluations_are_in_no_picture_together(tmp_path):
+    a_sweep(tmp_path / "two", SMALL)
+    rows = read_summary(tmp_path / "two" / "summary.csv")
+    marks = ["aaaa" if number % 2 else "bbbb" for number in range(len(rows))]
+    marked = [replace(row, figures={**row.figures, "evaluation": mark}) for row, mark in zip(rows, marks, strict=True)]
+    write_summary(tmp_path / "two" / "summary.csv", marked)
+    text = write_page(tmp_path / "two").read_text()
+    assert text.count("evaluated in 2 different ways") >= sum(panel.compares for panel in PANELS) == 4
+    assert '<section id="fronts">' not in text and '<section id="training">' in text

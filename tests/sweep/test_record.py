@@ -33,7 +33,7 @@ def sweep():
 
 
 def tasks_in(folder, sweep):
-    inputs = SimpleNamespace(data=dict, model=None, ranker=None, prompts={})
+    inputs = SimpleNamespace(data=dict, model=None, ranker=None, prompts={}, reference=None)
     return [TrialTask(plan, inputs, folder / "small" / "trials" / plan.name) for plan in sweep.trials]
 
 

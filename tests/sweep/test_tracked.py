@@ -30,7 +30,7 @@ ROWS = [tiny.example(i, response=f"answer {i}", unsafe=i == 0) for i in range(10
 
 def inputs_of(data):
     """Of a trial that reads one file."""
-    return SimpleNamespace(data=lambda: {"finetune": data}, finetune=data, model=None, ranker=None, prompts={})
+    return SimpleNamespace(data=lambda: {"finetune": data}, finetune=data, model=None, ranker=None, prompts={}, reference=None)
 
 
 def rows_file(folder):

@@ -18,7 +18,7 @@ from raysafe.sweep.folder import claim, refuse_taken, tasks_of
 from raysafe.sweep.written import changes, former_fingerprint, sweep_document, sweep_fingerprint, trial_document
 
 SWEEPS = sorted((Path(__file__).parents[2] / "sweeps").glob("*.yaml"))
-NOTHING = SimpleNamespace(data=dict, model=None, ranker=None, prompts={})
+NOTHING = SimpleNamespace(data=dict, model=None, ranker=None, prompts={}, reference=None)
 
 
 def written(path, value):

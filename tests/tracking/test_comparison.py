@@ -1,4 +1,5 @@
 from raysafe.tracking.comparison import views_of
+from raysafe.tracking.views import page_state
 
 HEADLINE = ["eval/win_rate", "eval/safety_score", "eval/asr_direct", "eval/utility"]
 
@@ -29,3 +30,11 @@ def test_a_sweep_without_utility_has_no_picture_of_it():
 def test_selections_are_rankings():
     view = views_of({"gamma": 2}, HEADLINE)[-1]
     assert (view.kind, view.stage, names(view.columns)[:2]) == ("stage", "rank", ["gamma", "selector"])
+
+
+def test_trials_of_two_evaluations_are_in_no_view_together():
+    views = [view for view in views_of({"gamma": 2}, HEADLINE, ["aa", "bb"]) if view.kind == "trial"]
+    assert [(view.key, view.evaluation) for view in views[:2]] == [("compare", "aa"), ("compare-2", "bb")]
+    assert len({view.key for view in views}) == len(views) and {view.evaluation for view in views} == {"aa", "bb"}
+    assert page_state(views[1])["searchFilter"] == "tags.`raysafe.kind` = 'trial' and tags.`raysafe.evaluation` = 'bb'"
+    assert {view.evaluation for view in views_of({"gamma": 2}, HEADLINE, ["aa"])} == {None}

@@ -18,21 +18,21 @@ PANELS: list[Panel] = [
     Panel(
         "settings", "Each setting against each figure",
         "Means over seeds and over the other settings, with 95 % intervals (bands, bars); small dots are single trials.",
-        settings.by_setting,
+        settings.by_setting, compares=True,
     ),
-    Panel("maps", "Two settings at once", "Means over seeds and over all other settings.", settings.heat_maps),
+    Panel("maps", "Two settings at once", "Means over seeds and over all other settings.", settings.heat_maps, compares=True),
     Panel(
         "fronts", "Safety against utility",
         "A point for each setting, the mean over its seeds; crosses are 95 % intervals. The line is the Pareto front of the "
         "means: up and to the right is better.",
-        tradeoffs.fronts,
+        tradeoffs.fronts, compares=True,
     ),
     Panel(
         "depths", "Prefilling, by depth",
         "Attack success over the number of tokens of a forbidden answer that are put into the model's mouth; beside it how far "
         "training moved the model at each token of such an answer, and by how much it would rather refuse there than go on. "
         "Safety that is a few tokens deep has moved the first ones alone.",
-        all_of(depths.prefilling, depths.distance, depths.refusing),
+        all_of(depths.prefilling, depths.distance, depths.refusing), compares=True,
     ),
     Panel(
         "judges", "Agreement between judges",

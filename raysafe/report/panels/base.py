@@ -66,13 +66,15 @@ class Subject:
 @dataclass(frozen=True)
 class Panel:
     """A part of the page. `draw` raises Absent where it has nothing; `says` is what a reader needs to read it. `below`: the HTML
-    that stands under the pictures."""
+    that stands under the pictures. `compares`: whether it holds trials' figures against each other, which it does not for
+    those of different evaluations."""
 
     key: str
     title: str
     says: str
     draw: Callable[[Subject], Sequence[Plot]]
     below: Callable[[Subject], str] = lambda subject: ""
+    compares: bool = False
 
 
 def all_of(*parts: Callable[[Subject], Sequence[Plot]]) -> Callable[[Subject], list[Plot]]:
