@@ -130,6 +130,11 @@ class PromptTable:
             return _hits(rows[(rows["suite"] == role.name) & (rows["role"] == role.name)])
         return _means(_named(readings, name), "score")
 
+    def kinds(self) -> dict[str, str]:
+        """The label of every prompt by its content's hash, empty where it has none."""
+        pairs = zip(self.frame["content_hash"], self.frame["kind"], strict=True)
+        return {prompt: kind if isinstance(kind, str) else "" for prompt, kind in pairs}
+
     @property
     def judges(self) -> list[str]:
         """Who judged, the one whose figures have plain names first; `NAME/` is one that judges besides under that one's name."""

@@ -17,7 +17,7 @@ from raysafe.report.prompts import ByPrompt, prompts_of
 from raysafe.report.summary import AXES, TrialRow, swept_keys
 from raysafe.report.sweep_file import SWEEP, planned_trials, question_in, sweep_head
 from raysafe.report.table import ended_rows, in_order, rows_of_base
-from raysafe.report.variance import Source, values_in, variance_of
+from raysafe.report.variance import Source, variance_of
 from raysafe.tracking.backlog import BACKLOG
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class ReportData:
     @cached_property
     def variance(self) -> list[Source]:
         """Components of the headline figures' variance."""
-        return variance_of(self.rows, values_in(self.folder))
+        return variance_of(self.rows, self.by_prompt)
 
     @property
     def scored(self) -> list[TrialRow]:

@@ -19,7 +19,7 @@ from raysafe.report.naming import NONE, setting_text, short_names
 from raysafe.report.prompts import ByPrompt, no_prompts, prompts_of
 from raysafe.report.summary import AXES, SUMMARY, TrialRow, evaluations, read_summary, swept_keys
 from raysafe.report.sweep_file import SWEEP, question_in, sweep_head
-from raysafe.report.variance import markdown_variance, values_in, variance_of
+from raysafe.report.variance import markdown_variance, variance_of
 
 MOST_SETTINGS = 4
 """Swept settings that get a column of their own."""
@@ -150,7 +150,7 @@ def print_report(folder: Path, console: Console) -> None:
             console.print(
                 f"[red]{escape(row.trial)}[/] {row.status.lower()}: {escape(row.error)}", highlight=False, soft_wrap=True
             )
-    more = markdown_variance(variance_of(rows, values_in(folder)))
+    more = markdown_variance(variance_of(rows, by_prompt))
     write_text(folder / REPORT, markdown_report(folder.absolute().name, question, rows, base, answer) + more)
 
 

@@ -4,16 +4,15 @@ import csv
 import io
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
-from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from raysafe.artifacts import write_text
-from raysafe.errors import DataError
 from raysafe.report.figures import listed
 from raysafe.report.naming import NONE
+from raysafe.report.prompts import ByPrompt
 from raysafe.report.summary import TrialRow, cell
 
 if TYPE_CHECKING:
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 VARIANCE = "variance.csv"
 HEADLINE = ("win_rate", "safety_score", "over_refusal", "utility")
 AXES = {"seed_world": "world", "seed_ranking": "ranking"}
-ByPrompt = Callable[[str, str], Mapping[str, float]]
 NAMES = {
     "world": "world seed",
     "ranking": "ranking seed",
@@ -67,26 +65,10 @@ def variance_of(rows: Sequence[TrialRow], by_prompt: ByPrompt) -> list[Source]:
     value can't tell are named, too."""
     done = [row for row in rows if row.status == "FINISHED"]
     known = [name for name in HEADLINE if any(name in row.figures for row in done)]
+    for row in done:  # trial after trial, each of whose tables is then read once
+        for name in known:
+            by_prompt(row.trial, name)
     return [line for name in known for line in _of_figure([row for row in done if name in row.figures], name, by_prompt)]
-
-
-def values_in(folder: Path) -> ByPrompt:
-    """What single prompts gave in the trials of a sweep's folder; nothing of a trial that left no table, or a broken one."""
-    from raysafe.evaluation.by_prompt import PromptTable, table_of
-
-    @lru_cache(maxsize=1)
-    def table(trial: str) -> PromptTable | None:
-        try:
-            return table_of(folder, trial)
-        except DataError:
-            return None
-
-    @cache
-    def values(trial: str) -> Mapping[str, Mapping[str, float]]:
-        found = table(trial)
-        return {name: found.values(name) if found else {} for name in HEADLINE}
-
-    return lambda trial, figure: values(trial)[figure]
 
 
 def _of_figure(rows: Sequence[TrialRow], figure: str, by_prompt: ByPrompt) -> list[Source]:

@@ -133,6 +133,7 @@ def _write_verdicts(path, seed):
     """Two judges on eight answers to each of two suites, who differ about one of them."""
     rows = [
         {"judge": judge, "plain": judge == "phrases", "suite": suite, "role": "harmful", "index": i, "content_hash": f"{i}"}
+        | {"kind": "first" if i < 4 else "second"}
         | {"hit": i % 2 == seed if judge == "phrases" or i else i % 2 != seed}
         for judge in ("phrases", "strict") for suite in ("direct", "prefill") for i in range(8)
     ]  # fmt: skip

@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from raysafe.errors import DataError
+from raysafe.evaluation.intervals import clustered
 from raysafe.report.page import write_page
 from raysafe.report.panels import PANELS
 from raysafe.report.panels.base import Spread
@@ -59,6 +60,14 @@ def test_every_picture_is_a_file_too(folder, text):
     assert len(names) == text.count("<svg ") > 30
     for path in (folder / "plots").glob("*.svg"):
         ET.parse(path)
+
+
+def test_rates_are_told_by_the_label_of_their_prompts(folder, text):
+    """Of four prompts of either kind two are hits under each seed, and not the same: every prompt's mean is a half."""
+    rate = clustered([dict.fromkeys(range(4), 0.5)])
+    line = f"<td>0.50</td><td>{rate.low:.2f} – {rate.high:.2f}</td><td>4</td>"
+    assert text.count(line) == len(("first", "second")) * len(("sft", "wdoor"))
+    assert (folder / "plots" / "kinds-asr_direct.svg").exists()
 
 
 def test_figures_in_nats_have_pictures_with_scales_of_their_own(folder, text):
@@ -180,5 +189,5 @@ def test_trials_of_two_evaluations_are_in_no_picture_together(tmp_path):
     marked = [replace(row, figures={**row.figures, "evaluation": mark}) for row, mark in zip(rows, marks, strict=True)]
     write_summary(tmp_path / "two" / "summary.csv", marked)
     text = write_page(tmp_path / "two").read_text()
-    assert text.count("evaluated in 2 different ways") >= sum(panel.compares for panel in PANELS) == 4
+    assert text.count("evaluated in 2 different ways") >= sum(panel.compares for panel in PANELS) == 5
     assert '<section id="fronts">' not in text and '<section id="training">' in text

@@ -3,7 +3,7 @@
 A panel that fails or has nothing to draw costs the page nothing: its place says why.
 """
 
-from raysafe.report.panels import cost, curves, depths, judges, rankings, settings, tradeoffs, variance
+from raysafe.report.panels import cost, curves, depths, judges, kinds, rankings, settings, tradeoffs, variance
 from raysafe.report.panels.base import Absent, Panel, Subject, all_of
 
 __all__ = ["PANELS", "Absent", "Panel", "Subject"]
@@ -33,6 +33,11 @@ PANELS: list[Panel] = [
         "training moved the model at each token of such an answer, and by how much it would rather refuse there than go on. "
         "Safety that is a few tokens deep has moved the first ones alone.",
         all_of(depths.prefilling, depths.distance, depths.refusing), compares=True,
+    ),
+    Panel(
+        "kinds", "By kind of prompt",
+        "Where prompts bring a label (XSTest's type): means over trials for each kind, with 95 % intervals over its prompts.",
+        kinds.by_kind, kinds.table_by_kind, compares=True,
     ),
     Panel(
         "judges", "Agreement between judges",
