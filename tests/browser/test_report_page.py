@@ -123,9 +123,9 @@ def test_plots_follow_the_colour_scheme(opened):
 
 def test_folded_parts_open(opened):
     page, _ = opened()
-    rows = page.locator("details tbody tr")
+    rows = page.locator("#results details tbody tr")
     assert not rows.first.is_visible()
-    page.get_by_text("Every trial (16)").click()
+    page.locator("#results").get_by_text("Every trial (16)").click()
     assert rows.first.is_visible() and rows.count() == 17
 
 

@@ -99,5 +99,6 @@ def test_rank_select_train_wdoor_and_evaluate_on_alpaca(world, model, tmp_path):
     assert losses[1] < losses[0]
     assert selection["selected"].sum() == result.selected_rows == 20
     assert selection["score"].nunique() == len(selection)  # every row was visited and moved by its own loss
-    assert {"asr_direct", "asr_prefill", "safety_score", "utility", "win_rate"} <= result.metrics.keys()
+    assert {"utility", "win_rate", "refusal_margin", "kl_depth"} <= result.metrics.keys()
+    assert result.metrics["coherence"].n == 8  # an untrained model mostly says nothing, which is neither safe nor harmful
     assert result.unsafe_selected is None  # nobody labelled these rows

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from raysafe.report.data import DIVERGENCE, MARGIN, STAGE, VARIANT
 from raysafe.report.drawing import MOST_SERIES, Canvas, Plot, canvas
-from raysafe.report.panels.base import BASE_STYLE, RATE, Absent, Subject, over_seeds, rate_axis, series
+from raysafe.report.panels.base import BASE_STYLE, RATE, Absent, Subject, over_seeds, rate_axis, series, value_axis
 from raysafe.report.summary import TrialRow
 
 BASE_STAGE = "base readings"
@@ -85,6 +85,7 @@ def _picture(subject: Subject, ladder: Ladder, key: str | None, depths: Sequence
     if ladder.y == RATE:
         rate_axis(picture.axes, [0.0, 1.0])
     else:
+        value_axis(picture.axes, f"{ladder.start}{depths[0]}", ())
         picture.axes.axhline(0, color=BASE_STYLE["color"], linewidth=0.8, zorder=1)
     return picture.named(f"{ladder.file}-{name}")
 

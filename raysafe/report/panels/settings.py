@@ -59,7 +59,8 @@ def _forest(subject: Subject, factor: tuple[str, ...], place: int, unit: Unit) -
     name = " and ".join(subject.data.names[key] for key in factor)
     what = "difference of two levels" + ("" if unit == "share" else f", {unit}")
     picture = canvas(f"{name}: largest difference of each figure", x=what, height=70 + 31 * len(shown))
-    reach = 1.0 if unit == "share" else max(max(abs(effect.low), abs(effect.high)) for effect in shown)
+    farthest = max(max(abs(effect.low), abs(effect.high)) for effect in shown)
+    reach = farthest if unit != "share" and farthest > 0 else 1.0  # two trials that share their training differ in nothing
     axes = picture.axes
     axes.axvline(0, color=MUTED, linewidth=1)
     for line, effect in enumerate(reversed(shown)):

@@ -27,9 +27,7 @@ def numbers(subject: Subject) -> str:
 def _bars(title: str, lines: Sequence[Source]) -> Plot | None:
     if not any(line.sd_of_mean for line in lines):
         return None
-    picture = canvas(
-        f"{title}: what its mean's standard deviation is made of", x="standard deviation", height=76 + 27 * len(lines)
-    )
+    picture = canvas(f"{title}: standard deviation by source", x="standard deviation", height=76 + 27 * len(lines))
     axes = picture.axes
     longest = max(line.sd_of_mean or 0.0 for line in lines)
     for place, line in enumerate(reversed(lines)):
