@@ -187,9 +187,9 @@ def _trials(count: int) -> str:
 
 def change(effect: "Effect", titles: Mapping[str, str]) -> str:
     """`win rate from 0.40 to 0.60 (+0.20 [+0.10, +0.30])`."""
-    before, after = effect.means
+    before, after = (signed(mean).removeprefix("+") for mean in effect.means)
     interval = f"[{signed(effect.low)}, {signed(effect.high)}]"
-    return f"{titles[effect.figure]} from {before:.2f} to {after:.2f} ({signed(effect.difference)} {interval})"
+    return f"{titles[effect.figure]} from {before} to {after} ({signed(effect.difference)} {interval})"
 
 
 def level_text(level: Level) -> str:
