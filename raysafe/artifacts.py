@@ -12,14 +12,17 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from copy import copy
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from weakref import finalize
 
 from filelock import FileLock
+
+T = TypeVar("T")
 
 FORMAT = 4
 """Part of every key: raise it when what a stage computes from the same inputs changes."""
@@ -47,6 +50,14 @@ def plain(value: Any, for_key: bool = False) -> Any:
     if isinstance(value, list | tuple):
         return [plain(item, for_key) for item in value]
     return str(value) if isinstance(value, Path) else value
+
+
+def with_own(value: T, **own: Any) -> T:
+    """A copy of a frozen dataclass with fields of its own (`init=False`): what it has found out, for its key or to work with."""
+    made = copy(value)
+    for name, found in own.items():
+        object.__setattr__(made, name, found)
+    return made
 
 
 def _is_off_key(item: Field[Any], value: Any) -> bool:

@@ -208,17 +208,22 @@ def _turn_end(tokenizer: Any, tail: str) -> int:
     return place - size
 
 
+def load_tokenizer(folder: str) -> Any:
+    """The tokenizer of a model folder. Raises DataError if there is none, or if it needs code of its own."""
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except Exception as error:  # transformers raises whatever its parts raise
+        raise DataError(f"{folder}: no tokenizer can be loaded from it ({' '.join(str(error).split())[:300]}).") from error
+
+
 def load_chat_format(folder: str, chat_template: str | None = None) -> ChatFormat:
     """The tokenizer of a model folder; `chat_template` is a Jinja file for one that brings none.
 
     Raises DataError if there is no tokenizer, if it needs code of its own, or if there is no template.
     """
-    from transformers import AutoTokenizer
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except Exception as error:  # transformers raises whatever its parts raise
-        raise DataError(f"{folder}: no tokenizer can be loaded from it ({' '.join(str(error).split())[:300]}).") from error
+    tokenizer = load_tokenizer(folder)
     if chat_template is not None:
         try:
             tokenizer.chat_template = Path(chat_template).read_text(encoding="utf-8")

@@ -17,6 +17,7 @@ from raysafe.evaluation.attacks import Case, Victim
 from raysafe.evaluation.judges import Question
 from raysafe.evaluation.keeping import Kept, key_of
 from raysafe.evaluation.roles import ROLES
+from raysafe.evaluation.sharing import in_turn
 from raysafe.evaluation.suites import Suite
 from raysafe.models.generation import Generate, greedy
 
@@ -172,17 +173,14 @@ def generator(model: Any, chat: ChatFormat, decoding: Decoding, context: Context
         kept = known if workspace is not None else Kept(None)
         keys = [key_of(prompt) for prompt in prompts]
         different = dict(zip(keys, prompts, strict=True))
-        mine: dict[str, list[int]] = {}
-        batches = _to_do(different, kept.known, decoding, context.world_size)
-        for first in range(0, len(batches), context.world_size):
-            context.check_stop()  # all ranks equally often, whoever has a batch in the last round
-            batch = next(iter(batches[first : first + context.world_size][context.rank :]), [])
+
+        def answered(batch: list[str]) -> list[list[int]]:
             pad, stop = chat.tokenizer.pad_token_id, chat.end_ids[-1]
-            texts = greedy(model, [different[key] for key in batch], pad, stop, decoding.max_new_tokens)
-            found = dict(zip(batch, texts, strict=True))
-            kept.write(found, context.rank)
-            mine |= found
-        kept.add({key: answer for part in context.gather(mine) for key, answer in part.items()})
+            found = greedy(model, [different[key] for key in batch], pad, stop, decoding.max_new_tokens)
+            kept.write(dict(zip(batch, found, strict=True)), context.rank)
+            return found
+
+        kept.add(in_turn(_to_do(different, kept.known, decoding, context.world_size), answered, context))
         return [kept.known[key] for key in keys]
 
     return generate

@@ -10,9 +10,9 @@ from raysafe.evaluation.attacks import Attack
 from raysafe.evaluation.exam import Exam
 from raysafe.evaluation.judges import Pair, Question, decides
 from raysafe.evaluation.judges.bill import CHARACTERS_PER_TOKEN, Bill
-from raysafe.evaluation.roles import HARMFUL, ROLES
+from raysafe.evaluation.roles import ROLES
 from raysafe.evaluation.served import ServedChat
-from raysafe.evaluation.suites import Suite
+from raysafe.evaluation.suites import Suite, is_compared
 
 LONG = 100_000
 """Tokens of an answer that is longer than any prefill."""
@@ -55,7 +55,7 @@ def _bill(judge: Paid, suites: Sequence[Suite], limit: int) -> Bill | None:
     answer = "x" * int(limit * CHARACTERS_PER_TOKEN)
     asked = [(suite, question) for suite in suites for question in _questions(suite, answer)]
     questions = [question for _, question in asked if question.role.hit in decides(judge)]  # type: ignore[arg-type]
-    plain = [question for suite, question in asked if suite.role != HARMFUL.name or suite.name == "direct"]
+    plain = [question for suite, question in asked if is_compared(suite.role, suite.name)]
     both = [Pair(question.role, question.prompt, answer, answer + side) for question in plain for side in ("y", "z")]
     return judge.bill(questions, both)
 

@@ -15,7 +15,7 @@ import pandas as pd
 from raysafe.artifacts import whole
 from raysafe.errors import DataError
 from raysafe.evaluation.answering import Answer, Answers
-from raysafe.evaluation.judges import Verdict
+from raysafe.evaluation.judges import PARTIAL_REFUSAL, Verdict
 from raysafe.evaluation.roles import ROLES
 from raysafe.evaluation.winning import Comparison
 
@@ -23,7 +23,6 @@ TABLE = "verdicts.parquet"
 BASE_TABLES = "base"
 """The folder of the untrained models' tables in a sweep's folder."""
 WIN_RATE = "win_rate"
-PARTIAL = "partial_refusal"
 COLUMNS = {
     "judge": "object",
     "plain": "bool",
@@ -124,7 +123,7 @@ class PromptTable:
             return _hits(_named(rows, name.removeprefix("asr_")))
         if name == "over_refusal_partial":
             borderline = rows[(rows["suite"] == "borderline") & counted(rows)]
-            return _means(borderline.assign(hit=borderline["label"] == PARTIAL), "hit")
+            return _means(borderline.assign(hit=borderline["label"] == PARTIAL_REFUSAL), "hit")
         role = next((role for role in ROLES.values() if role.rate == name), None)
         if role is not None:
             return _hits(rows[(rows["suite"] == role.name) & (rows["role"] == role.name)])

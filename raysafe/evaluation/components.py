@@ -4,13 +4,15 @@ Analysis of variance by the method of moments (Henderson's method 1, *Biometrics
 means are set equal to what they are expected to be as sums of the components, and the equations are solved.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
-from raysafe.evaluation.intervals import Z, effective, t_point, wilson_ends
+from raysafe.evaluation.intervals import effective, t_point, widened_ends
 from raysafe.evaluation.metrics import Rate
 
 PROMPT, TOGETHER, REST = "prompt", "together", "rest"
@@ -160,14 +162,15 @@ def over_axes(by_trial: Mapping[Labels, Mapping[str, float]], share: bool = True
     of_seeds = sum(found[name].of_mean for name in (*varied, TOGETHER) if name in found)
     unsure = sum((table.squares[name] / table.df[name] / len(table.values_N)) ** 2 / table.df[name] for name in varied)
     least = min((table.df[name] for name in varied), default=max(1, n - 1))
+
+    def df(variance: Any) -> Any:
+        return np.maximum(least, np.square(variance) / max(unsure, 1e-300))
+
     if share:
         mean = min(1.0, max(0.0, value))
-        binary = mean * (1 - mean)
-        alone = float(effective(mean, of_prompts * (1 - 1 / n), n, round(len(table.values_N) / n)))
-        variance = binary / alone + (of_seeds if binary > 0 else 0.0)
-        widened = float(t_point(max(least, variance**2 / max(unsure, 1e-300)))) / Z if varied and variance > 1e-15 else 1.0
-        low, high = wilson_ends(mean, (binary / variance if variance > 1e-15 else alone) / widened**2)
+        alone = effective(mean, of_prompts * (1 - 1 / n), n, round(len(table.values_N) / n))
+        low, high = widened_ends(mean, alone, of_seeds, df if varied else lambda variance: math.inf)
         return Rate(value, float(low), float(high), n)
     variance = of_prompts + of_seeds
-    half = float(t_point(max(least, variance**2 / max(unsure, 1e-300)))) * float(np.sqrt(variance))
+    half = float(t_point(df(variance))) * float(np.sqrt(variance))
     return Rate(value, value - half, value + half, n)

@@ -5,7 +5,7 @@ table also takes many, along leading axes, so that what is simulated is what is 
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
@@ -172,10 +172,16 @@ def _ends(share: np.ndarray, squares: MeanSquares) -> Ends:
     seeds, n = squares.shape
     asked, answers = (seeds * n, 1) if squares.nested else (n, seeds)
     alone = effective(share, squares.of_prompts * (1 - 1 / n), asked, answers)
+    return widened_ends(share, alone, squares.of_seeds, squares.df)
+
+
+def widened_ends(share: Any, alone: Any, of_seeds: Any, df: Callable[[np.ndarray], Any]) -> Ends:
+    """Wilson's interval of a share that is as sure as one of `alone` prompts but for seeds, which add `of_seeds` to its variance;
+    z is widened to Student's point at the degrees of freedom that `df` gives that variance."""
     binary = np.maximum(0.0, share * (1 - share))
-    variance = binary / alone + np.where(binary > 0, squares.of_seeds, 0.0)
+    variance = np.asarray(binary / alone + np.where(binary > 0, of_seeds, 0.0))
     known = variance > 1e-15
-    widened = np.where(known, t_point(squares.df(np.where(known, variance, 1.0))) / Z, 1.0)
+    widened = np.where(known, t_point(df(np.where(known, variance, 1.0))) / Z, 1.0)
     return wilson_ends(share, np.where(known, binary / np.where(known, variance, 1.0), alone) / widened**2)
 
 

@@ -5,7 +5,9 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from raysafe.artifacts import write_json
 from raysafe.context import Context
 
 FOLDER = "answered"
@@ -55,3 +57,19 @@ def _read(path: Path) -> Iterator[tuple[str, Ids]]:
         except json.JSONDecodeError:
             continue  # torn when its writer was killed
         yield from answers.items()
+
+
+class Parts:
+    """What an attack has found part by part (a prompt, a step), as plain values by number; rank 0 keeps them for all, and every
+    rank makes one. Without a workspace nothing is kept."""
+
+    def __init__(self, workspace: Path | None, name: str, context: Context) -> None:
+        self.folder = workspace / name if workspace is not None and context.rank == 0 else None
+        files = self.folder.glob("[0-9]*.json") if self.folder is not None else ()
+        found = {int(file.stem): json.loads(file.read_text(encoding="utf-8")) for file in files}
+        self.known: dict[int, Any] = context.gather(found)[0]
+
+    def keep(self, number: int, found: Any) -> None:
+        """Leave a part for a second attempt."""
+        if self.folder is not None:
+            write_json(self.folder / f"{number}.json", found)

@@ -66,13 +66,18 @@ def _wide(values: Tensor) -> Tensor:
     return values if values.dtype == torch.float64 else values.float()
 
 
+def subject_of(answer: str) -> str:
+    """What an answer is about: prompts with the same one, whatever its white space, are wordings of one subject."""
+    return " ".join(answer.split())
+
+
 def parted(answers: Sequence[str | None], rows: int, order: Sequence[int]) -> tuple[list[int], list[int]]:
-    """Places that are taught, `rows` of them at most, and those that are asked. Prompts of one answer are wordings of one
-    subject and never on both sides; subjects are taught in the given order of their first appearance."""
+    """Places that are taught, `rows` of them at most, and those that are asked. Wordings of one subject are
+    never on both sides; subjects are taught in the given order of their first appearance."""
     subjects: dict[str, list[int]] = {}
     for place, answer in enumerate(answers):
         if answer:
-            subjects.setdefault(" ".join(answer.split()), []).append(place)
+            subjects.setdefault(subject_of(answer), []).append(place)
     groups, taught = list(subjects.values()), list[int]()
     for number in order:
         if len(taught) < rows:

@@ -15,6 +15,7 @@ from raysafe.errors import ConfigError, StageError
 from raysafe.evaluation.attacks import Attack
 from raysafe.evaluation.endpoint import Endpoint
 from raysafe.evaluation.probes import Probe
+from raysafe.evaluation.sharing import shared_out
 from raysafe.evaluation.wire import Request, key_of, library
 from raysafe.models.folders import folder_fingerprint
 from raysafe.models.generation import Generate
@@ -50,11 +51,8 @@ class ServedModel:
         endpoint = Endpoint(self.endpoint, context.kept, strict=True)
 
         def generate(prompts: Sequence[Sequence[int]]) -> list[list[int]]:
-            mine = endpoint.texts([chat.request(ids) for ids in prompts[context.rank :: context.world_size]], limit)
-            every = [""] * len(prompts)
-            for rank, part in enumerate(context.gather(mine)):
-                every[rank :: context.world_size] = part
-            return [[chat.note(text)] for text in every]
+            texts = shared_out(prompts, lambda mine: endpoint.texts([chat.request(ids) for ids in mine], limit), context)
+            return [[chat.note(text)] for text in texts]
 
         return generate
 

@@ -11,6 +11,12 @@ from raysafe.evaluation.attacks import Attack, Direct
 from raysafe.evaluation.roles import HARMFUL, ROLES
 
 
+def is_compared(role: str, suite: str) -> bool:
+    """Whether win rates compare the answers to a role's prompts in a suite: asked as they are, and some answer is better than
+    another. Of unsafe borderline prompts only refusals are counted."""
+    return not ROLES[role].half_of and (role != HARMFUL.name or suite == Direct.name)
+
+
 @dataclass(frozen=True)
 class Suite:
     """`name`: the attack's for prompts that are attacked, the role's for all others. `max_prompts`: only the first so many.

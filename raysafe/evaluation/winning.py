@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from raysafe.context import Context
 from raysafe.evaluation.answering import Answer, Answers
 from raysafe.evaluation.judges import Judge, Pair
-from raysafe.evaluation.roles import HARMFUL, ROLES
+from raysafe.evaluation.roles import ROLES
 from raysafe.evaluation.sharing import shared_out
+from raysafe.evaluation.suites import is_compared
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,8 @@ def compare(answers: Answers, reference: Answers, judge: Judge, context: Context
 
     Pairs are matched by suite and the prompt's content. Those that the judge can't compare are left out.
     """
-    theirs = {(row.suite, row.content_hash): row.answer for row in reference.rows if plainly_asked(row)}
-    ours = [row for row in answers.rows if plainly_asked(row) and (row.suite, row.content_hash) in theirs]
+    theirs = {(row.suite, row.content_hash): row.answer for row in reference.rows if is_compared(row.role, row.suite)}
+    ours = [row for row in answers.rows if is_compared(row.role, row.suite) and (row.suite, row.content_hash) in theirs]
     forward = [Pair(ROLES[row.role], answers.prompt_of(row), row.answer, theirs[row.suite, row.content_hash]) for row in ours]
     backward = [Pair(pair.role, pair.prompt, pair.second, pair.first) for pair in forward]
     preferred = shared_out([*forward, *backward], judge.prefer, context)
@@ -51,11 +52,6 @@ def _comparison(row: Answer, pair: Pair, there: float | None, back: float | None
         return None
     lengths = len(pair.first), len(pair.second)
     return Comparison(row.suite, row.role, row.source, row.index, row.content_hash, there, back, *lengths)
-
-
-def plainly_asked(row: Answer) -> bool:
-    """Whether the prompt was asked as it is, and has a better answer: of unsafe borderline prompts only refusals are counted."""
-    return not ROLES[row.role].half_of and (row.role != HARMFUL.name or row.suite == "direct")
 
 
 def preferences(comparisons: Sequence[Comparison]) -> dict[int, float]:

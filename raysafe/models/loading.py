@@ -93,6 +93,11 @@ def _load_adapter(folder: Path, base: str, dtype: torch.dtype) -> Any:
         raise DataError(f"`model.path`: {folder}: its adapters can't be put on {base}: {first_lines(error)}") from error
 
 
+def device_here() -> torch.device:
+    """Where this process computes when nobody says it: its GPU, where it has one."""
+    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+
+
 def freeze(model: Any) -> Any:
     """The model in evaluation mode, without gradients."""
     return model.eval().requires_grad_(False)

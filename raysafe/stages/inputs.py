@@ -51,6 +51,19 @@ class TrialInputs:
     reference: DataRef | None = None
     """The answers that win rates compare with, where they are in a file."""
 
+    def trained(self) -> dict[str, list[Row]]:
+        """Rows of what may be trained on, by role."""
+        rows: dict[str, list[Row]] = {"finetune": list(self.finetune.examples())}
+        if self.safe is not None:
+            rows["safe"] = list(self.safe.examples())
+        if self.align is not None:
+            rows["align"] = list(self.align.triples())
+        return rows
+
+    def asked(self) -> dict[str, list[EvalPrompt]]:
+        """Prompts of the evaluation, an attack's own among them."""
+        return {name: data.prompts() for name, data in {**self.prompts, **self.scripts}.items()}
+
     def data(self) -> dict[str, DataRef]:
         """Every dataset by its role."""
         roles = {"finetune": self.finetune, "safe": self.safe, "align": self.align, **self.prompts, **self.scripts}
@@ -171,13 +184,7 @@ def _check_rows(trial: TrialConfig, inputs: TrialInputs, exam: Exam) -> None:
     key = fingerprint([inputs.finetune, inputs.safe, inputs.align, inputs.prompts, exam.suites])
     if key in _checked:
         return
-    asked = {**inputs.prompts, **inputs.scripts}
-    suites: dict[str, list[EvalPrompt]] = {name: data.prompts() for name, data in asked.items()}
-    training: dict[str, list[Row]] = {"finetune": list(inputs.finetune.examples())}
-    if inputs.safe is not None:
-        training["safe"] = list(inputs.safe.examples())
-    if inputs.align is not None:
-        training["align"] = list(inputs.align.triples())
+    suites, training = inputs.asked(), inputs.trained()
     check_overlap(training, suites)
     check_normalised(training, suites)
     _check_attacks(exam, suites)

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 
 from raysafe.artifacts import fingerprint
 from raysafe.data.overlap import Overlap, overlaps
-from raysafe.data.records import EvalPrompt, Row
 from raysafe.stages.inputs import TrialInputs
 
 _known: dict[str, list[Overlap]] = {}
@@ -14,13 +13,7 @@ def overlap_of(inputs: TrialInputs, n: int) -> list[Overlap]:
     """Every role of prompts, an attack's own among them, against every data set that is trained on."""
     key = fingerprint([inputs.data(), n])
     if key not in _known:
-        training: dict[str, list[Row]] = {"finetune": list(inputs.finetune.examples())}
-        if inputs.safe is not None:
-            training["safe"] = list(inputs.safe.examples())
-        if inputs.align is not None:
-            training["align"] = list(inputs.align.triples())
-        asked: dict[str, list[EvalPrompt]] = {name: ref.prompts() for name, ref in {**inputs.prompts, **inputs.scripts}.items()}
-        _known[key] = overlaps(training, asked, n)
+        _known[key] = overlaps(inputs.trained(), inputs.asked(), n)
     return _known[key]
 
 

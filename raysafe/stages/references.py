@@ -8,8 +8,7 @@ from raysafe.data.records import EvalPrompt, Example, content_hash
 from raysafe.data.references import DataRef
 from raysafe.errors import DataError
 from raysafe.evaluation.answering import Answer, Answers
-from raysafe.evaluation.roles import HARMFUL
-from raysafe.evaluation.suites import Suite
+from raysafe.evaluation.suites import Suite, is_compared
 from raysafe.training.workplace import Workplace
 
 
@@ -49,7 +48,7 @@ class ReferenceFileStage:
 
 def plainly_asked(suites: Sequence[Suite]) -> tuple[Suite, ...]:
     """The suites whose answers win rates compare."""
-    return tuple(suite for suite in suites if suite.role != HARMFUL.name or suite.name == "direct")
+    return tuple(suite for suite in suites if is_compared(suite.role, suite.name))
 
 
 def answers_in(rows: Sequence[Example]) -> dict[str, str]:

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from raysafe.artifacts import MANIFEST
 from raysafe.config.sections import EvaluationSettings
 from raysafe.config.sweeps import load_sweep
@@ -22,7 +20,7 @@ from raysafe.evaluation.judges import Judge, Question, decides
 from raysafe.evaluation.roles import ROLES
 from raysafe.models.folders import adapted_model, read_object
 from raysafe.models.generation import greedy
-from raysafe.models.loading import freeze, load_model
+from raysafe.models.loading import device_here, freeze, load_model
 from raysafe.sweep.places import CONFIG, default_storage
 
 CHECKPOINT = "checkpoint"
@@ -106,10 +104,9 @@ def load_couple(folder: Path, max_new_tokens: int | None = None) -> Couple:
     if Path(base.folder).is_absolute() and not Path(base.folder).is_dir():
         raise DataError(f"{base.folder}: the model that the trial started from is no longer there.")
     chat = base.chat()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
     def loaded(path: str) -> Any:
-        return freeze(load_model(path, decoding.dtype)).to(device)
+        return freeze(load_model(path, decoding.dtype)).to(device_here())
 
     model = loaded(str(place))
     trial = Speaker(model, chat, decoding, judge)

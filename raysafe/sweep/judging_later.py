@@ -5,8 +5,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from raysafe.artifacts import Artifact, Store, fingerprint
 from raysafe.config.reading import parse_yaml, read_yaml
 from raysafe.context import Context
@@ -15,6 +13,7 @@ from raysafe.evaluation.by_prompt import Judged, PromptTable, table_of, table_pa
 from raysafe.evaluation.exam import judge_of
 from raysafe.evaluation.judges import Judge
 from raysafe.evaluation.metrics import flat_rates
+from raysafe.models.loading import device_here
 from raysafe.report.summary import SUMMARY, TrialRow, write_summary
 from raysafe.report.table import BASE, ended_rows, rows_of_base
 from raysafe.stages.answers import AnswersRef, AnswersStage
@@ -102,7 +101,7 @@ def judge_later(folder: Path, judge: Judge, store: Store, tell: Callable[[str], 
     asked = [*_of_base(base, store, problems), *_of_trials(folder, rows, store, problems)]
     notes = _check_name(folder, asked, judge)
     made, reused, told, figures = list[str](), list[str](), list[RowJudged](), dict[str, dict[str, float]]()
-    launch = Here(store, Context(lambda step, metrics: False, _device()), PlainEngine)
+    launch = Here(store, Context(lambda step, metrics: False, device_here()), PlainEngine)
     for place, one in enumerate(asked):
         stage = VerdictsStage(one.answers, judge, one.attacks, one.reference, beside=True)
         there = store.ready(stage.kind, place_of(stage, store).artifact.key)
@@ -121,10 +120,6 @@ def judge_later(folder: Path, judge: Judge, store: Store, tell: Callable[[str], 
     JudgedBesides.of(judge, figures).save(folder)
     _write(folder)
     return Outcome(judge, tuple(made), tuple(reused), tuple(problems), tuple(told), tuple(notes))
-
-
-def _device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _check_name(folder: Path, asked: Sequence[Asked], judge: Judge) -> list[str]:

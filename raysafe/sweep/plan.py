@@ -95,10 +95,7 @@ def dry_run(sweep: SweepConfig, storage: Path, console: Console) -> dict[str, An
 
 def _shared(trial: TrialConfig, inputs: TrialInputs, work: Work) -> int:
     """Note what trials share; returns how many stages read the trial's own model."""
-
-    def note(stage: Stage[R], watch: Watch | None = None) -> Finished[R]:
-        return work.note(stage, *_cost(stage, inputs))
-
+    note = _noting(work, inputs)
     start = begin(trial, inputs, note)
     exam = exam_of(trial.evaluation, inputs.prompts)
     reference = AnswersRef.of(note(reference_stage(start, exam)).wait())
@@ -110,6 +107,15 @@ def _shared(trial: TrialConfig, inputs: TrialInputs, work: Work) -> int:
     return len(readings_stages(start.model, exam, start.model))
 
 
+def _noting(work: Work, inputs: TrialInputs) -> Launch:
+    """What notes a stage with its cost instead of running it."""
+
+    def note(stage: Stage[R], watch: Watch | None = None) -> Finished[R]:
+        return work.note(stage, *_cost(stage, inputs))
+
+    return note
+
+
 def _note_reference(start: Start, exam: Exam, work: Work, note: Launch) -> None:
     """What win rates compare with where it isn't the untrained model: of another trial the ranking and all after it, whose keys
     aren't known before it is there."""
@@ -119,10 +125,7 @@ def _note_reference(start: Start, exam: Exam, work: Work, note: Launch) -> None:
     if opponent is None:
         return
     inputs = find_inputs(opponent, work.store)
-
-    def noted(stage: Stage[R], watch: Watch | None = None) -> Finished[R]:
-        return work.note(stage, *_cost(stage, inputs))
-
+    noted = _noting(work, inputs)
     walk = begin(opponent, inputs, noted)
     noted(rank_stage(walk))
     frozen_refs(walk, launch_frozen(walk, noted), noted)

@@ -10,11 +10,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from raysafe.artifacts import OFF_KEY, write_json, write_text
+from raysafe.artifacts import OFF_KEY, write_text
 from raysafe.data.records import EvalPrompt
 from raysafe.errors import ConfigError, require
 from raysafe.evaluation.attacks.base import Attack, Case, Victim, case
 from raysafe.evaluation.coordinate import Budget, Coordinates, Frame, TargetLoss, search
+from raysafe.evaluation.keeping import Parts
 from raysafe.evaluation.suffixes import Seat, usable_tokens
 
 OVER = "over"
@@ -82,7 +83,8 @@ class Gcg(Attack):
         """In the order of the prompts. The workers go step by step together, so that a stop is heard by all at the same one."""
         wanted = [place for place, prompt in enumerate(prompts) if prompt.harmful][: self.prompts]
         context = victim.context
-        done = kept(victim)
+        parts = Parts(victim.workspace, suite_of(victim), context)
+        done: dict[int, Found] = dict(parts.known)
         left = [place for place in wanted if place not in done]
         work = self._searches([(place, prompts[place]) for place in left[context.rank :: context.world_size]], victim)
         going = bool(left)
@@ -93,7 +95,8 @@ class Gcg(Attack):
             new = {one["place"]: one for one in ended if isinstance(one, dict)}
             if new:
                 done |= new
-                keep(victim, new)
+                for place, one in new.items():
+                    parts.keep(place, one)
                 context.report(len(done), told(done))
         return [done[place] for place in wanted]
 
@@ -149,20 +152,3 @@ def told(done: Mapping[int, Found]) -> dict[str, float]:
     count = len(done)
     losses, reached = sum(one["loss"] for one in done.values()), sum(one["reached"] for one in done.values())
     return {"gcg/prompts": float(count), "gcg/loss": losses / count, "gcg/reached": reached / count}
-
-
-def keep(victim: Victim, new: Mapping[int, Found]) -> None:
-    """Leave what was found for a second attempt; rank 0 writes it."""
-    if victim.workspace is not None and victim.context.rank == 0:
-        for place, one in new.items():
-            write_json(victim.workspace / suite_of(victim) / f"{place}.json", one)
-
-
-def kept(victim: Victim) -> dict[int, Found]:
-    """What an earlier attempt found, by place; rank 0 reads it for all."""
-    found: dict[int, Found] = {}
-    if victim.workspace is not None and victim.context.rank == 0:
-        files = (victim.workspace / suite_of(victim)).glob("[0-9]*.json")
-        found = {int(path.stem): json.loads(path.read_text(encoding="utf-8")) for path in files}
-    shared: dict[int, Found] = victim.context.gather(found)[0]
-    return shared

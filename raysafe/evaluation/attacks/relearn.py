@@ -1,21 +1,23 @@
 """A few harmful rows are taught to the model, and its refusals are counted along the way: was its alignment deepened, or painted
 over?"""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
-from raysafe.artifacts import OFF_KEY, write_json
+from raysafe.artifacts import OFF_KEY, with_own, write_json
 from raysafe.data.batches import cycled, shuffled
 from raysafe.data.loading import load_examples
 from raysafe.data.records import EvalPrompt, Example, content_hash, dataset_fingerprint
+from raysafe.data.sources import stamp
 from raysafe.data.tokens import TokenRow, encode_examples
 from raysafe.errors import ConfigError, DataError, require
 from raysafe.evaluation.attacks.base import Attack, Case, Victim, case
+from raysafe.evaluation.keeping import Parts
 from raysafe.evaluation.metrics import Rate
-from raysafe.evaluation.relearning import Tuning, half_at, lent, parted
+from raysafe.evaluation.relearning import Tuning, half_at, lent, parted, subject_of
 
 TAUGHT = "relearn.json"
 
@@ -64,7 +66,7 @@ class Relearn(Attack):
         if self.file is not None:
             if not Path(self.file).exists():
                 raise ConfigError(f"`evaluation.attacks.relearn.file`: {self.file}: no such file.")
-            object.__setattr__(self, "fingerprint", dataset_fingerprint(load_examples(self.file)))
+            return with_own(self, fingerprint=dataset_fingerprint(_rows(self.file, stamp(Path(self.file)))))
         return self
 
     def check(self, prompts: Sequence[EvalPrompt]) -> None:
@@ -80,7 +82,8 @@ class Relearn(Attack):
         rows, _ = encode_examples(lessons, victim.chat, self.max_length)
         if not rows:
             raise DataError(f"`evaluation.attacks.relearn.max_length`: got {self.max_length}, but no row fits into it.")
-        kept, losses, found = Kept(victim), list[float](), list[tuple[Case, str]]()
+        # a second attempt trains from the beginning, which gives the same weights again, and asks nothing twice
+        kept, losses, found = Parts(victim.workspace, self.name, victim.context), list[float](), list[tuple[Case, str]]()
         with lent(victim.model) as weights:
             tuning = Tuning(victim.model, weights, self.lr)
             for step in range(self.steps[-1] + 1):
@@ -116,7 +119,7 @@ class Relearn(Attack):
         if self.file is not None:
             return self._of_file(self.file, prompts)
         answers = [prompt.harmful for prompt in prompts]
-        subjects = {" ".join(answer.split()) for answer in answers if answer}
+        subjects = {subject_of(answer) for answer in answers if answer}
         order = shuffled(len(subjects), self.seed, "relearn", 0)
         taught, asked = parted(answers, self.rows, order)
         if len(taught) < self.rows or not asked:
@@ -129,11 +132,11 @@ class Relearn(Attack):
 
     def _of_file(self, file: str, prompts: Sequence[EvalPrompt]) -> tuple[list[Example], list[int]]:
         asked = {content_hash(prompt.prompt) for prompt in prompts}
-        answers = {" ".join(prompt.harmful.split()) for prompt in prompts if prompt.harmful}
+        answers = {subject_of(prompt.harmful) for prompt in prompts if prompt.harmful}
         rows = [
             row
-            for row in load_examples(file)
-            if content_hash(row.prompt) not in asked and " ".join(row.response.split()) not in answers
+            for row in _rows(file, stamp(Path(file)))
+            if content_hash(row.prompt) not in asked and subject_of(row.response) not in answers
         ]
         if len(rows) < self.rows:
             raise DataError(
@@ -148,27 +151,16 @@ class Relearn(Attack):
         size = min(self.batch_size, len(rows))
         return [rows[place] for place in cycled(len(rows), self.seed, "relearn rows", step * size, size)]
 
-    def _ask(self, step: int, asked: Sequence[tuple[int, EvalPrompt]], victim: Victim, kept: "Kept") -> list[tuple[Case, str]]:
+    def _ask(self, step: int, asked: Sequence[tuple[int, EvalPrompt]], victim: Victim, kept: Parts) -> list[tuple[Case, str]]:
         cases = [case(place, prompt.prompt, victim.chat, variant=str(step)) for place, prompt in asked]
-        texts = kept.texts.get(str(step))
+        texts = kept.known.get(step)
         if texts is None:
             texts = [victim.chat.decode(ids) for ids in victim.generate([one.input_ids for one in cases])]
             kept.keep(step, texts)
         return list(zip(cases, texts, strict=True))
 
 
-class Kept:
-    """Answers of measured steps, so that a second attempt asks none of them again; rank 0 keeps them for all. It trains from the
-    beginning, which gives the same weights again."""
-
-    def __init__(self, victim: Victim) -> None:
-        keeps = victim.workspace is not None and victim.context.rank == 0
-        self.path = victim.workspace / "relearn" if victim.workspace is not None and keeps else None
-        files = sorted(self.path.glob("[0-9]*.json")) if self.path is not None else []
-        found = {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in files}
-        self.texts: dict[str, list[str]] = victim.context.gather(found)[0]
-
-    def keep(self, step: int, texts: Sequence[str]) -> None:
-        """A step's answers."""
-        if self.path is not None:
-            write_json(self.path / f"{step}.json", list(texts))
+@lru_cache(maxsize=8)
+def _rows(file: str, stamps: Any) -> list[Example]:
+    """Of a file, read once as long as it stays what it is."""
+    return load_examples(file)

@@ -3,11 +3,10 @@
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from copy import copy
 from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
-from raysafe.artifacts import OFF_KEY
+from raysafe.artifacts import OFF_KEY, with_own
 from raysafe.data.records import Conversation
 from raysafe.errors import require
 from raysafe.evaluation.judges.base import PARTIAL_REFUSAL, Pair, Question, Verdict
@@ -49,10 +48,8 @@ class Words(ABC):
 
     def found(self, key: str) -> Self:
         """With the template read. Raises DataError, with the setting's key, where there is none."""
-        template, found = find_template(self.template, f"{key}.template"), copy(self)
-        object.__setattr__(found, "read", template)
-        object.__setattr__(found, "asks", template.fingerprint)
-        return found
+        template = find_template(self.template, f"{key}.template")
+        return with_own(self, read=template, asks=template.fingerprint)
 
     def captured(self, reply: str) -> str | None:
         """What the pattern finds in a reply; None where it finds nothing."""

@@ -9,13 +9,13 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from raysafe.artifacts import OFF_KEY
-from raysafe.data.chat import ChatFormat
+from raysafe.artifacts import OFF_KEY, with_own
+from raysafe.data.chat import ChatFormat, load_tokenizer
 from raysafe.data.records import Message
 from raysafe.data.sources import stamp
 from raysafe.errors import ConfigError, DataError, require
 from raysafe.evaluation.judges.base import Pair, Question, Verdict
-from raysafe.evaluation.judges.local import Dtype, Kind, Loaded, Side, by_length, class_logits, held, next_logits, tokenizer_of
+from raysafe.evaluation.judges.local import Dtype, Kind, Loaded, Side, by_length, class_logits, held, next_logits
 from raysafe.evaluation.judges.template import TOKENIZER, Template, find_template, variables_of
 from raysafe.models.folders import check_model_folder, folder_fingerprint, read_object
 
@@ -103,10 +103,9 @@ class Classifier:
         made = replace(self, path=str(Path(self.path).absolute()))
         wanted = made.template == TOKENIZER or made.as_chat
         _check_folder(made.path, made.kind, tuple(made.values), wanted, stamp(Path(made.path)))
-        object.__setattr__(made, "model_fingerprint", folder_fingerprint(Path(made.path)))
         template = made._template()
-        object.__setattr__(made, "template_fingerprint", template.fingerprint if template else TOKENIZER)
-        return made
+        known = template.fingerprint if template else TOKENIZER
+        return with_own(made, model_fingerprint=folder_fingerprint(Path(made.path)), template_fingerprint=known)
 
     def judge(self, questions: Sequence[Question]) -> list[Verdict | None]:
         """By the score; None where the prompt without any of the answer is too long."""
@@ -223,7 +222,7 @@ def _check_folder(path: str, kind: Kind, values: tuple[str, ...], chat: bool, st
             raise ConfigError(f"{key}: got {', '.join(strange) or 'none'}, but the labels of {path} are {', '.join(known)}.")
     elif len(values) < 2:
         raise ConfigError(f"{key}: it takes two tokens or more, with what each counts, as {{Yes: 1, No: 0}}.")
-    tokenizer = tokenizer_of(path)
+    tokenizer = load_tokenizer(path)
     for token in values if kind == "tokens" else ():
         token_id(tokenizer, token)
     if chat and not tokenizer.chat_template:

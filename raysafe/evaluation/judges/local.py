@@ -6,17 +6,15 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from raysafe.data.chat import ChatFormat
+from raysafe.data.chat import ChatFormat, load_tokenizer
 from raysafe.data.records import Conversation, Message
-from raysafe.errors import DataError
 from raysafe.models.generation import greedy
-from raysafe.models.loading import freeze, load_classifier, load_model
+from raysafe.models.loading import device_here, freeze, load_classifier, load_model
 
 Kind = Literal["tokens", "labels"]
 Side = Literal["left", "right"]
@@ -51,14 +49,9 @@ def held(path: str, kind: Kind, dtype: Dtype) -> Loaded:
     """The model of a folder on this process's device; the same one until it is let go (`holding`)."""
     if (path, kind, dtype) not in _held:
         load = load_model if kind == "tokens" else load_classifier
-        model = freeze(load(path, DTYPES[dtype])).to(device())
-        _held[path, kind, dtype] = Loaded(model, ChatFormat(tokenizer_of(path)))
+        model = freeze(load(path, DTYPES[dtype])).to(device_here())
+        _held[path, kind, dtype] = Loaded(model, ChatFormat(load_tokenizer(path)))
     return _held[path, kind, dtype]
-
-
-def device() -> torch.device:
-    """Where this process computes: its GPU, where it has one."""
-    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
 
 
 @contextmanager
@@ -71,16 +64,6 @@ def holding() -> Iterator[None]:
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-
-
-def tokenizer_of(path: str) -> Any:
-    """The tokenizer of a folder. Raises DataError if there is none, or if it needs code of its own."""
-    from transformers import AutoTokenizer
-
-    try:
-        return AutoTokenizer.from_pretrained(Path(path), trust_remote_code=False)
-    except Exception as error:  # transformers raises whatever its parts raise
-        raise DataError(f"{path}: no tokenizer can be loaded from it ({' '.join(str(error).split())[:300]}).") from error
 
 
 @dataclass(frozen=True)
@@ -100,7 +83,7 @@ class Rows:
         ids = [[pad] * start + list(row) + [pad] * (longest - start - len(row)) for row, start in placed]
         mask = [[int(start <= place < start + len(row)) for place in range(longest)] for row, start in placed]
         last = [start + len(row) - 1 for row, start in placed]
-        return cls(*(torch.tensor(values, device=device()) for values in (ids, mask, last)))
+        return cls(*(torch.tensor(values, device=device_here()) for values in (ids, mask, last)))
 
     @property
     def positions_BT(self) -> Tensor:

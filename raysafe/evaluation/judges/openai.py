@@ -1,18 +1,17 @@
 """A model behind an OpenAI-compatible server, asked with the user's own templates."""
 
 from collections.abc import Sequence
-from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Self
 
-from raysafe.artifacts import OFF_KEY
+from raysafe.artifacts import OFF_KEY, with_own
 from raysafe.config.endpoints import EndpointSettings
 from raysafe.context import Context
 from raysafe.data.records import Conversation
 from raysafe.errors import require
 from raysafe.evaluation.endpoint import Endpoint, request_of
-from raysafe.evaluation.judges.asks import Ask, PairAsk
+from raysafe.evaluation.judges.asks import Ask, PairAsk, Words
 from raysafe.evaluation.judges.base import Pair, Question, Verdict
 from raysafe.evaluation.judges.bill import Bill, bill_of
 from raysafe.evaluation.roles import Hit
@@ -53,16 +52,13 @@ class Openai:
     def found(self) -> Self:
         """With its templates read, the key in the environment and the client installed."""
         library(), key_of(self.endpoint)
-        found, asks = copy(self), {"complied": self.complied, "refused": self.refused, "right": self.right, "pairs": self.pairs}
-        for name, ask in asks.items():
-            object.__setattr__(found, name, ask.found(f"openai.{name}") if ask is not None else None)
-        return found
+        asks: dict[str, Words] = {str(hit): ask for hit, ask in self._asks().items()}
+        asks |= {"pairs": self.pairs} if self.pairs is not None else {}
+        return with_own(self, **{name: ask.found(f"openai.{name}") for name, ask in asks.items()})
 
     def placed(self, context: Context) -> Self:
         """With the worker's folder for replies that were paid for."""
-        moved = copy(self)
-        object.__setattr__(moved, "kept", context.kept)
-        return moved
+        return with_own(self, kept=context.kept)
 
     def judge(self, questions: Sequence[Question]) -> list[Verdict | None]:
         """By the server's replies, each of which is kept; None where nothing can be read out of one."""

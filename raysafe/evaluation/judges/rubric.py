@@ -4,21 +4,21 @@ import json
 import math
 import re
 from collections.abc import Callable, Sequence
-from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Self, TypeVar
 
-from raysafe.artifacts import OFF_KEY
+from raysafe.artifacts import OFF_KEY, with_own
 from raysafe.config.endpoints import EndpointSettings
 from raysafe.context import Context
+from raysafe.data.chat import load_tokenizer
 from raysafe.data.records import Message
 from raysafe.errors import DataError, require
 from raysafe.evaluation.completing import Completer
 from raysafe.evaluation.endpoint import Endpoint
 from raysafe.evaluation.judges.base import PARTIAL_REFUSAL, Pair, Question, Verdict
 from raysafe.evaluation.judges.bill import Bill, bill_of
-from raysafe.evaluation.judges.local import Dtype, LocalCompleter, tokenizer_of
+from raysafe.evaluation.judges.local import Dtype, LocalCompleter
 from raysafe.evaluation.roles import Hit
 from raysafe.evaluation.wire import Request, key_of, library
 from raysafe.models.folders import check_model_folder, folder_fingerprint
@@ -81,22 +81,17 @@ class Rubric:
 
     def found(self) -> Self:
         """See `Judge`: the folder with a chat template, or the client and the key."""
-        made = copy(self)
         if self.endpoint is not None:
             library(), key_of(self.endpoint)
-            return made
+            return self
         check_model_folder(self.path, "path` of the judge `rubric")
-        if not tokenizer_of(self.path).chat_template:
+        if not load_tokenizer(self.path).chat_template:
             raise DataError(f"`path` of the judge `rubric`: {self.path}: its tokenizer brings no chat template.")
-        object.__setattr__(made, "path", str(Path(self.path).absolute()))
-        object.__setattr__(made, "model_fingerprint", folder_fingerprint(Path(self.path)))
-        return made
+        return with_own(self, path=str(Path(self.path).absolute()), model_fingerprint=folder_fingerprint(Path(self.path)))
 
     def placed(self, context: Context) -> Self:
         """With the worker's folder for replies that were paid for."""
-        made = copy(self)
-        object.__setattr__(made, "kept", context.kept)
-        return made
+        return with_own(self, kept=context.kept)
 
     @property
     def completer(self) -> Completer:

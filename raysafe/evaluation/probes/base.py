@@ -15,6 +15,7 @@ from raysafe.data.records import EvalPrompt
 from raysafe.data.tokens import TokenRow
 from raysafe.evaluation.intervals import mean_interval
 from raysafe.evaluation.metrics import Rate
+from raysafe.evaluation.sharing import in_turn
 from raysafe.models.policy import Policy
 
 Item = TypeVar("Item")
@@ -96,19 +97,8 @@ def in_batches(
     to end.
     """
     batches = _batches([size(item) for item in items])
-    return in_turn(batches, lambda places: work([items[place] for place in places]), context)
-
-
-def in_turn(batches: Sequence[list[int]], work: Callable[[list[int]], list[Found]], context: Context) -> list[Found]:
-    """`work` on batches of places 0, 1, ..., in turn over the workers; all ranks get what came of every place, in order. Raises
-    StageStopped between two batches if the stage is to end."""
-    mine: dict[int, Found] = {}
-    for first in range(0, len(batches), context.world_size):
-        context.check_stop()  # all ranks equally often, whoever has a batch in the last round
-        places = next(iter(batches[first : first + context.world_size][context.rank :]), [])
-        mine |= dict(zip(places, work(places), strict=True)) if places else {}
-    every = {place: found for part in context.gather(mine) for place, found in part.items()}
-    return [every[place] for place in range(len(every))]
+    found = in_turn(batches, lambda places: work([items[place] for place in places]), context)
+    return [found[place] for place in range(len(items))]
 
 
 def _batches(sizes: Sequence[tuple[int, int]]) -> list[list[int]]:

@@ -1,6 +1,5 @@
 """Utility by EleutherAI's lm-evaluation-harness on the model in memory: MMLU, HellaSwag, any task, also from local files."""
 
-import copy
 import hashlib
 import logging
 import random
@@ -18,13 +17,14 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 
-from raysafe.artifacts import OFF_KEY, fingerprint
+from raysafe.artifacts import OFF_KEY, fingerprint, with_own
 from raysafe.context import Context
 from raysafe.data.sources import stamp
 from raysafe.errors import ConfigError, StageError, require
 from raysafe.evaluation.intervals import wilson
 from raysafe.evaluation.metrics import Rate
-from raysafe.evaluation.probes.base import Probe, Reading, Subject, Value, in_turn
+from raysafe.evaluation.probes.base import Probe, Reading, Subject, Value
+from raysafe.evaluation.sharing import in_turn
 
 KEY = "evaluation.probes.harness"
 PREFERRED = ("acc_norm", "acc", "exact_match")
@@ -86,10 +86,7 @@ class Harness(Probe):
                 close = get_close_matches(task, [*known, *library_names()], n=3)
                 hint = f" Did you mean {' or '.join(close)}?" if close else ""
                 raise ConfigError(f"`{KEY}.tasks`: got {task!r}, which lm-eval {library} doesn't know.{hint}")
-        made = copy.copy(self)
-        object.__setattr__(made, "library", library)
-        object.__setattr__(made, "files", content_of(folder, stamp(folder)) if folder is not None else "")
-        return made
+        return with_own(self, library=library, files=content_of(folder, stamp(folder)) if folder is not None else "")
 
     def read(self, subject: Subject) -> Reading:
         """All tasks in one go, requests shared out over the workers. Raises StageError where a task can't be loaded or scored."""
@@ -167,7 +164,8 @@ def _shared(model: Any, subject: Subject, batch_size: int) -> Any:
 def _in_rounds(requests: Sequence[Any], work: Callable[..., list[Any]], batch_size: int, context: Context) -> list[Any]:
     size = batch_size * ROUND
     rounds = [list(range(start, min(start + size, len(requests)))) for start in range(0, len(requests), size)]
-    return in_turn(rounds, lambda places: work([requests[place] for place in places], disable_tqdm=True), context)
+    found = in_turn(rounds, lambda places: work([requests[place] for place in places], disable_tqdm=True), context)
+    return [found[place] for place in range(len(requests))]
 
 
 Told = tuple[dict[str, Rate], list[Value], dict[str, str]]
