@@ -113,6 +113,11 @@ class ReportData:
         """Trials that ended with scores."""
         return [row for row in self.rows if row.status in ("FINISHED", "STOPPED")]
 
+    @property
+    def compared(self) -> list[TrialRow]:
+        """Those of them that stand against each other: none that a guard has stopped."""
+        return [row for row in self.scored if not row.guarded]
+
     @cached_property
     def names(self) -> Mapping[str, str]:
         """Short names of the swept settings, by dotted name."""

@@ -120,10 +120,15 @@ def _like(pattern: re.Pattern[str], names: Iterable[str]) -> list[str]:
     return sorted(name for name in names if pattern.match(name))
 
 
+def head_of(name: str) -> str:
+    """The figure of which a name is a variant or an interval's end: `kl_depth` of `kl_depth_5_low`."""
+    return _VARIANT.sub("", name)
+
+
 def unit_of(name: str) -> Unit:
     """A figure's unit by its name, or by that of the figure of which it is a variant or an interval's end (`kl_depth_5_low`)."""
     known = {figure.name: figure.unit for figure in FIGURES}
-    return known.get(name) or known.get(_VARIANT.sub("", name), "share")
+    return known.get(name) or known.get(head_of(name), "share")
 
 
 def of_other_judges(trials: Iterable[Mapping[str, Any]]) -> list[str]:

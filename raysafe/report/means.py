@@ -122,10 +122,12 @@ def _mean_rate(trials: Sequence[Mapping[str, Any]], name: str) -> "Rate":
     return Rate(value, low, high, int(min(trial.get(f"{name}_n", 1) for trial in trials)))
 
 
-def interval(values: Sequence[float], own: Sequence[tuple[float, float]], share: bool = True) -> tuple[float, float]:
-    """The 95 % interval of the mean over seeds of a figure, from the seeds' values and their own intervals."""
+def interval(
+    values: Sequence[float], own: Sequence[tuple[float, float]], share: bool = True, prompts: int = 1
+) -> tuple[float, float]:
+    """The 95 % interval of the mean over seeds of a figure, from the seeds' values and their own intervals over `prompts`."""
     from raysafe.evaluation.intervals import pooled
     from raysafe.evaluation.metrics import Rate
 
-    rate = pooled([Rate(value, low, high, 1) for value, (low, high) in zip(values, own, strict=True)], share)
+    rate = pooled([Rate(value, low, high, prompts) for value, (low, high) in zip(values, own, strict=True)], share)
     return rate.low, rate.high

@@ -11,13 +11,15 @@ import pytest
 
 from raysafe.errors import DataError
 from raysafe.evaluation.intervals import clustered
+from raysafe.report.data import read_data
 from raysafe.report.page import write_page
 from raysafe.report.panels import PANELS
-from raysafe.report.panels.base import Spread
+from raysafe.report.panels.base import Spread, over_seeds
 from raysafe.report.panels.tradeoffs import on_front
 from raysafe.report.summary import read_summary, write_summary
 
 from .folders import a_sweep, a_trial, combinations
+from .rows import a_row
 
 SMALL = combinations(percents=(80,), objectives=("sft",))
 """Two gammas, two seeds."""
@@ -191,3 +193,20 @@ def test_trials_of_two_evaluations_are_in_no_picture_together(tmp_path):
     text = write_page(tmp_path / "two").read_text()
     assert text.count("evaluated in 2 different ways") >= sum(panel.compares for panel in PANELS) == 5
     assert '<section id="fronts">' not in text and '<section id="training">' in text
+
+
+@pytest.mark.parametrize("figure", ["kl_depth", "kl_depth_5"])
+def test_the_mean_of_two_seeds_in_nats_is_as_unsure_as_their_prompts(figure):
+    """Each seed's 32 prompts give +-1, a variance of (1 / t_31)^2 = .240; alike by .7, two seeds have .240 * 1.7 / 2 = .204."""
+    known = {figure: 3.0, f"{figure}_low": 2.0, f"{figure}_high": 4.0, "kl_depth_n": 32}
+    spread = over_seeds([a_row(seed=seed, **known) for seed in (0, 1)], figure)
+    assert 1.95 * 0.204**0.5 < spread.high - 3.0 < 1.1 * 2.04 * 0.204**0.5 and spread.low == pytest.approx(6.0 - spread.high)
+
+
+def test_a_trial_that_a_guard_stopped_is_in_no_picture_of_comparisons(tmp_path):
+    a_sweep(tmp_path / "guarded", SMALL)
+    first, *others = read_summary(tmp_path / "guarded" / "summary.csv")
+    stopped = replace(first, status="STOPPED", error="guard `utility`: 0.1 [0, 0.2] is below at_least 0.8")
+    write_summary(tmp_path / "guarded" / "summary.csv", [stopped, *others])
+    data = read_data(tmp_path / "guarded")
+    assert len(data.scored) == len(SMALL) == len(data.compared) + 1 and first.trial not in {row.trial for row in data.compared}

@@ -7,7 +7,7 @@ from typing import Any
 from raysafe.report.answer import Answer
 from raysafe.report.data import ReportData, mean_of
 from raysafe.report.drawing import MOST_SERIES, MUTED, Plot, series_style
-from raysafe.report.figures import is_share, unit_of
+from raysafe.report.figures import head_of, is_share, unit_of
 from raysafe.report.means import interval
 from raysafe.report.naming import setting_text, trial_title
 from raysafe.report.summary import TrialRow
@@ -40,7 +40,7 @@ class Subject:
 
     def levels(self, key: str) -> list[Any]:
         """Values of a swept setting among the scored trials, numbers by size."""
-        found = {repr(row.swept.get(key)): row.swept.get(key) for row in self.data.scored}
+        found = {repr(row.swept.get(key)): row.swept.get(key) for row in self.data.compared}
         return sorted(found.values(), key=lambda value: (value is not None, *_rank(value)))
 
     @property
@@ -108,14 +108,15 @@ class Spread:
 def over_seeds(rows: Iterable[TrialRow], figure: str) -> Spread | None:
     """Mean of each seed's mean over the rows that have the figure; None if none has."""
     by_seed: dict[Any, list[tuple[float, float, float]]] = {}
-    for row in rows:
-        if figure in row.figures:
-            by_seed.setdefault(row.replicate, []).append(_ends(row, figure))
+    asked = [row for row in rows if figure in row.figures]
+    for row in asked:
+        by_seed.setdefault(row.replicate, []).append(_ends(row, figure))
     if not by_seed:
         return None
     per_seed = [tuple(sum(side) / len(found) for side in zip(*found, strict=True)) for found in by_seed.values()]
     values = [value for value, _, _ in per_seed]
-    low, high = interval(values, [(low, high) for _, low, high in per_seed], is_share(figure))
+    prompts = int(min(row.figures.get(f"{figure}_n") or row.figures.get(f"{head_of(figure)}_n", 1) for row in asked))
+    low, high = interval(values, [(low, high) for _, low, high in per_seed], is_share(figure), prompts)
     return Spread(sum(values) / len(values), low, high, len(values))
 
 
@@ -135,7 +136,7 @@ def series(subject: Subject, key: str | None) -> list[tuple[str, dict[str, Any],
     """(name, style, scored trials) of each level of the setting that colours tell apart."""
     levels = subject.levels(key) if key else [None]
     names = [f"{subject.data.names[key]} {setting_text(level)}" if key else "mean" for level in levels]
-    parts = split(subject.data.scored, key, levels)
+    parts = split(subject.data.compared, key, levels)
     return [(name, series_style(place), rows) for place, (name, rows) in enumerate(zip(names, parts, strict=True))]
 
 

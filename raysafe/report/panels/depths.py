@@ -66,7 +66,7 @@ def _pictures(subject: Subject, ladder: Ladder, keys: Sequence[str | None]) -> l
 
 
 def _depths(subject: Subject, ladder: Ladder) -> list[int]:
-    names = {name for row in subject.data.scored for name in row.figures if name.startswith(ladder.start)}
+    names = {name for row in subject.data.compared for name in row.figures if name.startswith(ladder.start)}
     ends = [name.removeprefix(ladder.start) for name in names]
     return sorted(int(end) for end in ends if end.isdigit())
 

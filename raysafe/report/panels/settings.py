@@ -118,7 +118,7 @@ def _line(subject: Subject, picture: Canvas, style: Mapping[str, Any], parts: Pa
     """Means with their intervals, and single trials where there are several a mean; returns what the axis must hold."""
     known = {place: spread for place, rows in parts.items() if (spread := over_seeds(rows, figure))}
     dots = [(place, row) for place, rows in parts.items() for row in rows if figure in row.figures]
-    if len(known) < len(dots) and len(subject.data.scored) <= MOST_DOTS:
+    if len(known) < len(dots) and len(subject.data.compared) <= MOST_DOTS:
         tips = [tip(row, {figure: subject.answer.titles[figure]}) for _, row in dots]
         at, values = [place for place, _ in dots], [row.figures[figure] for _, row in dots]
         picture.points(at, values, tips, color=style["color"], s=10, alpha=0.5, linewidths=0, zorder=2)
@@ -154,7 +154,7 @@ def _heat_map(subject: Subject, pair: tuple[str, str], figure: str) -> Plot:
     x_name, y_name = (subject.data.names[key] for key in pair)
     cells = [
         [over_seeds(part, figure) for part in split(rows, pair[0], columns)]
-        for rows in split(subject.data.scored, pair[1], lines)
+        for rows in split(subject.data.compared, pair[1], lines)
     ]
     values = [[math.nan if cell is None else cell.value for cell in line] for line in cells]
     title = subject.answer.titles[figure]
