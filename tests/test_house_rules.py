@@ -23,7 +23,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 LAYERS = (
     {"errors"},
     {"artifacts", "context"},
-    {"objectives", "selection", "sandbox"},
+    {"objectives", "selection", "sandbox", "tricks"},
     {"config"},
     {"data", "models", "tracking"},
     {"training"},
