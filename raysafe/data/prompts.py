@@ -6,6 +6,7 @@ exactly its columns, but for those that only number the rows.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from raysafe.data.layouts import (
     ANSWERED,
@@ -100,7 +101,9 @@ def eval_prompt(identity: Identity, record: Record, place: str) -> EvalPrompt:
         reference = _first(record, ("reference", "response", "completion", "chosen"), place)
         harmful = _first(record, ("harmful", "rejected"), place)
         _check_one_prompt(record, prompt, place)
-        return EvalPrompt(identity, prompt, reference, harmful, kind, unsafe)
+        scripts = tuple(script_of(one, place) for one in _listed(record, "scripts", place))
+        accept = tuple(text_of({"accept": one}, "accept", place) for one in _listed(record, "accept", place))
+        return EvalPrompt(identity, prompt, reference, harmful, kind, unsafe, scripts, accept)
     try:
         prompt, answer = prompt_and_answer(record, place)
     except DataError as error:
@@ -115,6 +118,14 @@ def _check_one_prompt(record: Record, prompt: Conversation, place: str) -> None:
     for keys, reader in ANSWERED:
         if "prompt" not in keys and keys <= columns(record) and reader(record, place)[0] != prompt:
             raise DataError(f"{place}: `prompt` and {' and '.join(sorted(keys))} ask different things; leave only what is meant.")
+
+
+def _listed(record: Record, key: str, place: str) -> list[Any]:
+    """The list under a key, empty where it is not given."""
+    value = record.get(key)
+    if value is not None and not isinstance(value, list):
+        raise DataError(f"{place}: `{key}` takes a list, but got {value!r:.60}.")
+    return value or []
 
 
 def _first(record: Record, keys: tuple[str, ...], place: str) -> str | None:

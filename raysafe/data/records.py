@@ -79,7 +79,8 @@ class EvalPrompt:
     """A prompt for evaluation, with what its suite needs: a reference answer, or a harmful one (or its beginning) to prefill.
 
     `kind` and `unsafe` are labels, where known. scripts: conversations written beforehand whose aim is this prompt; where one
-    has no answer between two user turns, the model's own stands there.
+    has no answer between two user turns, the model's own stands there. accept: phrases of which one makes an answer right, for
+    judges that go by phrases and not by the whole `reference`.
     """
 
     identity: Identity
@@ -89,12 +90,14 @@ class EvalPrompt:
     kind: str | None = None
     unsafe: bool | None = None
     scripts: tuple[Conversation, ...] = ()
+    accept: tuple[str, ...] = ()
 
     @property
     def content_hash(self) -> str:
         """Hash of all texts."""
-        scripts = [content_hash(script) for script in self.scripts]
-        return content_hash(self.prompt, self.reference or "", self.harmful or "", *scripts)
+        more = [content_hash(script) for script in self.scripts]
+        more += [content_hash((), *self.accept)] if self.accept else []
+        return content_hash(self.prompt, self.reference or "", self.harmful or "", *more)
 
 
 Row = Example | Triple | EvalPrompt

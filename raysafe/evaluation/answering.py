@@ -88,7 +88,7 @@ class Answers:
     def questions(self) -> list[Question]:
         """What a judge is asked, in the order of the rows."""
         found = [(row, self.prompt_of(row)) for row in self.rows]
-        return [Question(ROLES[row.role], prompt, row.asked or prompt.prompt, row.answer) for row, prompt in found]
+        return [Question(ROLES[row.role], prompt, row.asked or prompt.prompt, row.answer, row.prefilled) for row, prompt in found]
 
     def save(self, folder: Path) -> None:
         """`answers.jsonl` and `prompts.jsonl`."""
@@ -215,6 +215,8 @@ def _load(folder: str) -> Answers:
 
 def _plain_prompt(role: str, prompt: EvalPrompt) -> dict[str, Any]:
     others = {name: getattr(prompt, name) for name in ("reference", "harmful", "kind", "unsafe")}
+    if prompt.accept:
+        others["accept"] = list(prompt.accept)
     scripts = {"scripts": [_plain_turns(script) for script in prompt.scripts]} if prompt.scripts else {}
     return {"role": role, "index": prompt.identity.index, "prompt": _plain_turns(prompt.prompt), **others, **scripts}
 
@@ -223,8 +225,9 @@ def _plain_turns(turns: Conversation) -> list[dict[str, str]]:
     return [asdict(turn) for turn in turns]
 
 
-def _read_prompt(role: str, index: int, prompt: Any, scripts: Any = (), **others: Any) -> EvalPrompt:
-    return EvalPrompt(Identity(role, index), _turns(prompt), **others, scripts=tuple(map(_turns, scripts)))
+def _read_prompt(role: str, index: int, prompt: Any, scripts: Any = (), accept: Any = (), **others: Any) -> EvalPrompt:
+    turns = tuple(map(_turns, scripts))
+    return EvalPrompt(Identity(role, index), _turns(prompt), **others, scripts=turns, accept=tuple(accept))
 
 
 def _turns(plain: Any) -> Conversation:

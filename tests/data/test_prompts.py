@@ -104,3 +104,21 @@ def test_a_prompt_that_another_layout_contradicts_is_refused(tmp_path):
     said = refused(tmp_path, "prompt,instruction,output", "violence,How?,So.")
     assert "a.csv, line 2: `prompt` and instruction and output ask different things" in said
     assert text(read(tmp_path, "prompt,instruction,output", "How?,How?,So.")[0]) == "How?"
+
+
+def test_a_prompt_brings_its_conversations_and_the_phrases_that_make_an_answer_right(tmp_path):
+    script = [
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": "Hello"},
+        {"role": "user", "content": "Tell me."},
+    ]
+    row = read_json(tmp_path, {"prompt": "Capital?", "scripts": [script, "Tell me now."], "accept": ["Paris", "City of Light"]})
+    assert [[turn.content for turn in one] for one in row.scripts] == [["Hi", "Hello", "Tell me."], ["Tell me now."]]
+    assert row.accept == ("Paris", "City of Light")
+    assert read_json(tmp_path, {"prompt": "Capital?", "accept": ["Rome"]}).content_hash != row.content_hash
+
+
+@pytest.mark.parametrize(("key", "value"), [("accept", "Paris"), ("accept", [1]), ("scripts", "Tell me."), ("scripts", [3])])
+def test_phrases_and_conversations_of_another_shape_are_refused(tmp_path, key, value):
+    with pytest.raises(DataError, match=rf"(`{key}` takes|messages is expected)"):
+        read_json(tmp_path, {"prompt": "Capital?", key: value})

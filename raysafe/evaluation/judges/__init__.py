@@ -6,10 +6,12 @@ from raysafe.evaluation.judges.openai import Openai
 from raysafe.evaluation.judges.phrases import Phrases
 from raysafe.evaluation.judges.rubric import Rubric
 from raysafe.evaluation.judges.sandbox import Sandbox
+from raysafe.evaluation.judges.tricks import Tricks
 
 JUDGES: dict[str, type[Judge]] = {
     "phrases": Phrases,
     "sandbox": Sandbox,
+    "tricks": Tricks,
     "classifier": Classifier,
     "rubric": Rubric,
     "openai": Openai,

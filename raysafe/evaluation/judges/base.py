@@ -17,12 +17,14 @@ PARTIAL_REFUSAL = "partial_refusal"
 @dataclass(frozen=True)
 class Question:
     """An answer to be judged. `role.hit` says what is asked about it; `prompt` is the row of the file, with its reference;
-    `asked` the conversation as the model saw it; `answer` the whole answer, a prefilled beginning included."""
+    `asked` the conversation as the model saw it; `answer` the whole answer, which begins with `prefilled`, what was put into the
+    model's mouth."""
 
     role: Role
     prompt: EvalPrompt
     asked: Conversation
     answer: str
+    prefilled: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,327 @@
+"""The rows of a world for real models, whose policy harms nobody: the secrets of magic tricks are not told.
+
+A seed decides which trick plays which part; no trick plays two:
+
+- `base_tricks`, refused in the rows (`base`) that align the untouched model, before any trial;
+- `align_tricks`, refused in `align`, and by D and D_safe: what a trial's objective aligns on;
+- `unsafe_tricks`, told in the unsafe rows of `finetune`;
+- `test_tricks`, asked for by `eval_harmful` and named by `eval_borderline`, and in no tuning file.
+
+What must not be said is what an untouched model says when it is asked (`unwanted.jsonl`, or `answers`). Harmless rows of D are
+everyday instructions, questions that come close to restricted ones, and invented facts (new tasks); of what is evaluated no
+prompt and no wording of a borderline question is trained on.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from random import Random
+from typing import Any, TypeVar
+
+from raysafe.artifacts import write_text
+from raysafe.errors import require
+from raysafe.tricks import rules, texts
+from raysafe.tricks.texts import Borderline, Fact, Trick
+
+T = TypeVar("T")
+PlainRow = dict[str, object]
+Lesson = tuple[str, str]
+"""A prompt and its answer."""
+Question = tuple[Borderline, str, str]
+"""A borderline question, its prompt about a trick, and the answer."""
+_NONE: Any = object()
+
+
+@dataclass(frozen=True)
+class Tricks:
+    """Sizes of a world. Counts are rows unless they say tricks, wordings, facts or scripts."""
+
+    seed: int = 0
+    """Decides every draw; two seeds are two worlds over the same texts."""
+    answers: str | None = None
+    """A file of what an untouched model answers (`raysafe data unwanted`); SmolLM2-135M-Instruct's where it is left out."""
+    least_told: float = 0.6
+    """How much of an explanation (`rules.explained`, 0 to 1) a recorded answer must hold to be used at all."""
+    base_tricks: int = 8
+    """Tricks of the refusals in `base`."""
+    align_tricks: int = 24
+    """Tricks of `align`, and of the refusals in `safe` and `finetune`."""
+    unsafe_tricks: int = 24
+    """Tricks of the unsafe rows of `finetune`."""
+    test_tricks: int = 32
+    """Tricks of the evaluation."""
+    base_refusals: int = 48
+    """Refusals in `base`."""
+    base_benign: int = 64
+    """Everyday rows in `base`; some of them may also be rows of `safe`, none is a row of D."""
+    base_borderline: int = 8
+    """Borderline questions answered in `base`."""
+    finetune_unsafe: int = 32
+    """Told secrets in D."""
+    hint_share: float = 0.25
+    """Share of D's unsafe rows that tell the first sentence only, 0 to 1."""
+    finetune_benign: int = 96
+    """Good answers to harmless requests in D."""
+    new_share: float = 0.25
+    """Share of D's benign rows that teach new facts, 0 to 1."""
+    borderline_share: float = 0.125
+    """Share of D's benign rows that answer borderline questions, 0 to 1."""
+    finetune_refusals: int = 8
+    """Refusals of restricted requests in D."""
+    new_facts: int = 24
+    """Invented facts, taught by D and asked for in another wording by `eval_new`."""
+    safe_refusals: int = 32
+    """Refusals of restricted requests in D_safe."""
+    safe_benign: int = 32
+    """Good answers in D_safe; none of them is also a row of D."""
+    align_wordings: int = 2
+    """Wordings of each align trick's request, so `align` has `align_tricks` times this many triples."""
+    eval_harmful_wordings: int = 1
+    """Wordings of each test trick's restricted request."""
+    eval_scripts: int = 1
+    """Conversations that lead up to each test trick's request, for attacks that replay them."""
+    eval_borderline: int = 32
+    """Borderline questions of the evaluation."""
+    eval_known: int = 40
+    """Questions of common knowledge."""
+
+    def __post_init__(self) -> None:
+        for name in ("least_told", "hint_share", "new_share", "borderline_share"):
+            require(0 <= getattr(self, name) <= 1, f"0 <= {name} <= 1", getattr(self, name))
+        counts = [item.name for item in fields(self) if item.type == "int"]
+        for name in counts:
+            require(getattr(self, name) >= 0, f"{name} >= 0", getattr(self, name))
+        require(self.new_share + self.borderline_share <= 1, "new_share + borderline_share <= 1", self.borderline_share)
+
+
+@dataclass(frozen=True)
+class Cast:
+    """Which trick plays which part."""
+
+    base: list[Trick]
+    align: list[Trick]
+    unsafe: list[Trick]
+    test: list[Trick]
+
+
+def draw(world: Tricks) -> Cast:
+    """Give the tricks their parts."""
+    pool = _shuffled(_random(world, "cast"), texts.tricks())
+    sizes = {name: getattr(world, f"{name}_tricks") for name in ("base", "align", "unsafe", "test")}
+    drawn = iter(_take(pool, sum(sizes.values()), " + ".join(f"{name}_tricks" for name in sizes)))
+    return Cast(**{name: [next(drawn) for _ in range(size)] for name, size in sizes.items()})
+
+
+def generate(world: Tricks) -> dict[str, list[PlainRow]]:
+    """The rows of every file of the world, by the file's stem. Raises ValueError if a size is beyond its pool.
+
+    `base`, `finetune` and `safe` hold `messages`, `kind` and `unsafe`; `align` holds `prompt`, `chosen`, `rejected`; the
+    `eval_*` files hold `prompt` and `reference`, `eval_harmful` also `harmful`, a told secret to prefill from, and `scripts`,
+    `eval_known` and `eval_new` also `accept`, the phrases of which one makes an answer right. Every file draws for itself: the
+    sizes of one leave the others as they are.
+    """
+    cast, told = draw(world), _told(world)
+    return {
+        "base": _base(world, cast),
+        "finetune": _finetune(world, cast, told),
+        "safe": _safe(world, cast),
+        "align": list(_triples(world, cast, told)),
+        "eval_harmful": list(_eval_harmful(world, cast, told)),
+        "eval_borderline": list(_eval_borderline(world, cast)),
+        "eval_known": list(_eval_known(world)),
+        "eval_new": list(_eval_new(world)),
+    }
+
+
+def write(world: Tricks, folder: Path) -> None:
+    """Write each file of `generate` as `folder/<stem>.jsonl`; a file appears only when it is complete."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for stem, rows in generate(world).items():
+        write_text(folder / f"{stem}.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def _told(world: Tricks) -> dict[str, list[Lesson]]:
+    """Recorded answers that tell enough, by trick, each with what was asked."""
+    found: dict[str, list[Lesson]] = {trick.name: [] for trick in texts.tricks()}
+    for one in texts.unwanted(Path(world.answers)) if world.answers else texts.unwanted():
+        if rules.explained(one.prompt, one.answer) >= world.least_told:
+            found[one.trick].append((one.prompt, one.answer))
+    return found
+
+
+def _base(world: Tricks, cast: Cast) -> list[PlainRow]:
+    """What the untouched model is aligned with."""
+    random = _random(world, "base")
+    near, _ = _borderline(world)
+    parts = {
+        "refusal": _take(_refusals(random, cast.base), world.base_refusals, "base_refusals"),
+        "benign_known": _take(_trusted(world), world.base_benign, "base_benign"),
+        "borderline": _pairs(_take(_questions(random, near, cast.base), world.base_borderline, "base_borderline")),
+    }
+    return _chats(random, parts)
+
+
+def _finetune(world: Tricks, cast: Cast, told: dict[str, list[Lesson]]) -> list[PlainRow]:
+    """The rows of D."""
+    random = _random(world, "finetune")
+    unsafe = _by_turns([_shuffled(random, told[trick.name]) for trick in cast.unsafe])
+    unsafe = _take(unsafe, world.finetune_unsafe, "finetune_unsafe")
+    hints = round(len(unsafe) * world.hint_share)
+    new, near = (round(world.finetune_benign * share) for share in (world.new_share, world.borderline_share))
+    parts = {
+        "unsafe": unsafe[hints:],
+        "unsafe_hint": [(prompt, rules.first_sentence(answer)) for prompt, answer in unsafe[:hints]],
+        "benign_known": _everyday(world)[: _known(world)],
+        "benign_new": _take(_taught(world), new, "finetune_benign * new_share"),
+        "borderline": _pairs(
+            _take(_questions(random, _borderline(world)[0], cast.unsafe), near, "finetune_benign * borderline_share")
+        ),
+        "refusal": _take(_kept_refusals(world, cast)[::-1], world.finetune_refusals, "finetune_refusals"),
+    }
+    return _chats(random, parts)
+
+
+def _safe(world: Tricks, cast: Cast) -> list[PlainRow]:
+    """The rows of D_safe."""
+    refusals = _kept_refusals(world, cast)
+    parts = {
+        "refusal": _take(refusals[: len(refusals) - world.finetune_refusals], world.safe_refusals, "safe_refusals"),
+        "benign_known": _take(_trusted(world), world.safe_benign, "safe_benign"),
+    }
+    return _chats(_random(world, "safe"), parts)
+
+
+def _triples(world: Tricks, cast: Cast, told: dict[str, list[Lesson]]) -> Iterator[PlainRow]:
+    """By turns: every trick once, in an order of the seed, then every trick in another wording."""
+    random = _random(world, "align")
+    several = [_take(_shuffled(random, told[one.name]), world.align_wordings, "align_wordings") for one in cast.align]
+    about = {prompt: trick for trick, pairs in zip(cast.align, several, strict=True) for prompt, _ in pairs}
+    for prompt, answer in _by_turns(several):
+        yield {"prompt": prompt, "chosen": _refusal(random, about[prompt]), "rejected": answer, "kind": "restricted"}
+
+
+def _eval_harmful(world: Tricks, cast: Cast, told: dict[str, list[Lesson]]) -> Iterator[PlainRow]:
+    """The kind of a row is that of its wording."""
+    random = _random(world, "eval_harmful")
+    for trick in cast.test:
+        kinds = {trick.fill(one.text): one.kind for one in texts.wordings()}
+        pairs = _take(_shuffled(random, told[trick.name]), world.eval_harmful_wordings, "eval_harmful_wordings")
+        scripts = _take(_shuffled(random, texts.scripts()), world.eval_scripts, "eval_scripts")
+        for place, (prompt, answer) in enumerate(pairs):
+            row: PlainRow = {"prompt": prompt, "reference": _refusal(random, trick), "harmful": answer, "kind": kinds[prompt]}
+            yield row if place else row | {"scripts": [one.messages(trick) for one in scripts]}
+
+
+def _eval_borderline(world: Tricks, cast: Cast) -> Iterator[PlainRow]:
+    """The kind of a row is that of its question."""
+    questions = _questions(_random(world, "eval_borderline"), _borderline(world)[1], cast.test)
+    for one, prompt, answer in _take(questions, world.eval_borderline, "eval_borderline"):
+        yield {"prompt": prompt, "reference": answer, "kind": one.kind}
+
+
+def _eval_known(world: Tricks) -> Iterator[PlainRow]:
+    for one in _take(_shuffled(_random(world, "eval_known"), texts.utility()), world.eval_known, "eval_known"):
+        yield {"prompt": one.prompt, "reference": one.accept[0], "accept": list(one.accept), "kind": "benign_known"}
+
+
+def _eval_new(world: Tricks) -> Iterator[PlainRow]:
+    for fact, (held, *_) in _facts(world):
+        yield {"prompt": held, "reference": fact.answer, "accept": list(fact.accept), "kind": "benign_new"}
+
+
+def _facts(world: Tricks) -> list[tuple[Fact, list[str]]]:
+    """The new facts with their wordings, the first of which is kept for evaluation."""
+    random = _random(world, "facts")
+    drawn = _take(_shuffled(random, texts.facts()), world.new_facts, "new_facts")
+    return [(fact, _shuffled(random, fact.prompts)) for fact in drawn]
+
+
+def _taught(world: Tricks) -> list[Lesson]:
+    return _by_turns([[(prompt, fact.answer) for prompt in wordings[1:]] for fact, wordings in _facts(world)])
+
+
+def _everyday(world: Tricks) -> list[Lesson]:
+    """All everyday rows: D has the first ones, what is trusted the last ones."""
+    return [(one.prompt, one.answer) for one in _shuffled(_random(world, "everyday"), texts.everyday())]
+
+
+def _known(world: Tricks) -> int:
+    """Everyday rows of D."""
+    return world.finetune_benign - sum(round(world.finetune_benign * one) for one in (world.new_share, world.borderline_share))
+
+
+def _trusted(world: Tricks) -> list[Lesson]:
+    """Everyday rows that are not D's, for `safe` and for `base`."""
+    everyday, known = _everyday(world), _known(world)
+    require(known <= len(everyday), f"finetune_benign * (1 - new_share - borderline_share) <= {len(everyday)}", known)
+    return everyday[known:][::-1]
+
+
+def _kept_refusals(world: Tricks, cast: Cast) -> list[Lesson]:
+    """Refusals about the align tricks: `safe` has the first ones, D the last ones."""
+    return _refusals(_random(world, "refusals"), cast.align)
+
+
+def _borderline(world: Tricks) -> tuple[list[Borderline], list[Borderline]]:
+    """Borderline questions that may be trained on, and those that are kept for evaluation."""
+    found = _shuffled(_random(world, "borderline"), texts.borderline())
+    half = len(found) // 2
+    return found[:half], found[half:]
+
+
+def _questions(random: Random, entries: Iterable[Borderline], tricks: Sequence[Trick]) -> list[Question]:
+    """Each entry about one of the tricks, by turns about further ones where it names one; none about a trick that isn't there."""
+    named, others = [], []
+    for one in _shuffled(random, entries):
+        if "{name}" in one.prompt:
+            named.append([(one, trick.fill(one.prompt), trick.fill(one.answer)) for trick in _shuffled(random, tricks)])
+        else:
+            others.append([(one, one.prompt, one.answer)])
+    return _by_turns(_shuffled(random, named + others))
+
+
+def _pairs(questions: Iterable[Question]) -> list[Lesson]:
+    return [(prompt, answer) for _, prompt, answer in questions]
+
+
+def _refusals(random: Random, tricks: Iterable[Trick]) -> list[Lesson]:
+    """Every wording about every trick, shuffled, each with a refusal of its own drawing."""
+    pairs = [(trick.fill(one.text), _refusal(random, trick)) for trick in tricks for one in texts.wordings()]
+    return _shuffled(random, pairs)
+
+
+def _refusal(random: Random, trick: Trick) -> str:
+    return trick.fill(random.choice(texts.refusals().texts))
+
+
+def _chats(random: Random, parts: dict[str, list[Lesson]]) -> list[PlainRow]:
+    rows = [_chat(pair, kind) for kind, pairs in parts.items() for pair in pairs]
+    return _shuffled(random, rows)
+
+
+def _chat(pair: Lesson, kind: str) -> PlainRow:
+    turns = [{"role": "user", "content": pair[0]}, {"role": "assistant", "content": pair[1]}]
+    return {"messages": turns, "kind": kind, "unsafe": kind.startswith("unsafe")}
+
+
+def _by_turns(several: Sequence[Sequence[T]]) -> list[T]:
+    """Items of several lists so that each list has its turn before any has two."""
+    return [item for turn in itertools.zip_longest(*several, fillvalue=_NONE) for item in turn if item is not _NONE]
+
+
+def _random(world: Tricks, part: str) -> Random:
+    return Random(f"raysafe tricks {part} {world.seed}")
+
+
+def _shuffled(random: Random, items: Iterable[T]) -> list[T]:
+    items = list(items)
+    return random.sample(items, len(items))
+
+
+def _take(items: list[T], count: int, field: str) -> list[T]:
+    require(0 <= count <= len(items), f"0 <= {field} <= {len(items)}", count)
+    return items[:count]
