@@ -1,4 +1,5 @@
-"""`raysafe data check`: every dataset of a configuration, its bad rows, and evaluation prompts in what is trained on."""
+"""`raysafe data check`: every dataset of a configuration, its bad rows, and evaluation prompts in what is trained on; and
+`raysafe data unwanted` (its own file), which makes one."""
 
 from __future__ import annotations
 
@@ -11,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 from rich import box
 from rich.table import Table
 
+from raysafe.commands import unwanted
 from raysafe.commands.base import Command, begin_live
+from raysafe.errors import ConfigError
 
 if TYPE_CHECKING:
     from raysafe.config.trials import SweepConfig
@@ -22,12 +25,22 @@ HOW = "any, half, all: prompts of which a piece, half of the pieces, or all of t
 
 
 def arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("do", choices=["check"], metavar="check", help="read every dataset of a configuration")
-    parser.add_argument("file", metavar="FILE.yaml", help="the configuration")
+    does = "check: read every dataset of a configuration; unwanted: record a model's answers to the tricks world's prompts"
+    parser.add_argument("do", choices=["check", "unwanted"], metavar="check|unwanted", help=does)
+    parser.add_argument("file", nargs="?", metavar="FILE.yaml", help="check: the configuration")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="as data.ngram=13")
+    parser.add_argument("--model", metavar="MODEL", help="unwanted: a Hugging Face folder, or hf://owner/name")
+    parser.add_argument("--out", type=Path, metavar="FILE.jsonl", help="unwanted: where its answers go")
 
 
 def run(arguments: Namespace) -> int:
+    return unwanted.run(arguments) if arguments.do == "unwanted" else check(arguments)
+
+
+def check(arguments: Namespace) -> int:
+    """Read, count, compare."""
+    if arguments.file is None or arguments.model is not None or arguments.out is not None:
+        raise ConfigError("`raysafe data check` takes FILE.yaml, and neither --model nor --out.")
     live, voice = begin_live(arguments), arguments.voice
     from raysafe.artifacts import MemoryStore
     from raysafe.config.sweeps import load_sweep
@@ -103,4 +116,4 @@ def overlap_table(lines: Sequence[Overlap], n: int) -> Table:
     return table
 
 
-COMMAND = Command("check the datasets of a configuration", arguments, run)
+COMMAND = Command("check the datasets of a configuration, or record a model's unwanted answers", arguments, run)
