@@ -21,7 +21,7 @@ def departures(trial: TrialConfig) -> dict[str, Any]:
     """The settings, dotted, that are not what they would be if the file said no more than it must: the model, the names of
     selector and objective, and settings without a default.
 
-    With the sandbox's model the rest is what the sandbox recommends, else the sections' own defaults. Paths of data are left out.
+    In a world the rest is what that world recommends, else the sections' own defaults. Paths of data are left out.
     """
     given, path = plain(trial), trial.model.path
     parts = {item.name: getattr(trial, item.name) for item in fields(trial) if is_dataclass(getattr(trial, item.name))}
@@ -29,7 +29,8 @@ def departures(trial: TrialConfig) -> dict[str, Any]:
     raw["model"]["path"] = path
     for name in ("selector", "objective"):
         raw[name]["name"] = parts[name].name
-    world = None if trial.ranking_seed is None else trial.sandbox.seed  # an axis: told as what it is
+    drawn = [trial.sandbox.seed, *(one.seed for one in trial.worlds.values())][-1]
+    world = None if trial.ranking_seed is None else drawn  # an axis: told as what it is
     default = read_trial(raw, Replicate(trial.seed, trial.ranking_seed, world), [])
     found = _differing(given, plain(default) if default else {})
     if default is not None and trial.percent == default.percent:

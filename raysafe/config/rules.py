@@ -9,7 +9,9 @@ from functools import lru_cache
 from raysafe.artifacts import plain
 from raysafe.config.sections import SANDBOX, SchedulerSettings
 from raysafe.config.trials import TrialConfig, TrialPlan
-from raysafe.sandbox.world import POSITIONS, World, generate
+from raysafe.config.worlds import AnyWorld, generate
+from raysafe.errors import DataError
+from raysafe.sandbox.world import POSITIONS
 from raysafe.selection import SELECTORS
 
 
@@ -41,20 +43,21 @@ def scheduler_problems(scheduler: SchedulerSettings, trials: Sequence[TrialPlan]
 
 
 @lru_cache(maxsize=64)
-def _sandbox_problem(world: World) -> str | None:
-    """The size that a world's pools don't hold; which ones they hold is the same for every seed."""
+def _world_problem(name: str, world: AnyWorld) -> str | None:
+    """The size that a world's pools don't hold, or what is wrong with its texts."""
     try:
         generate(world)
+    except DataError as error:
+        return f"`{name}`: {error}"
     except ValueError as error:
-        return f"`sandbox.{re.findall('[a-z_]+', str(error))[0]}`: {error}"
+        return f"`{name}.{re.findall('[a-z_]+', str(error))[0]}`: {error}"
     return None
 
 
 def trial_problems(trial: TrialConfig, workers: int) -> Iterable[str]:
     """What in a trial can't work together, in the user's words, each with its key. `workers`: of a group."""
-    too_large = _sandbox_problem(replace(trial.sandbox, seed=0))
-    if too_large:
-        yield too_large
+    worlds = {**trial.worlds, SANDBOX: replace(trial.sandbox, seed=0)}  # what the sandbox holds is the same for every seed
+    yield from filter(None, (_world_problem(name, world) for name, world in worlds.items()))
     if trial.model.path == SANDBOX and trial.data.max_length > POSITIONS:
         yield f"`data.max_length`: got {trial.data.max_length}, but it takes at most the sandbox model's {POSITIONS} positions"
     yield from _batch_problems(trial, workers)

@@ -1,7 +1,7 @@
 """The sections of a configuration: frozen classes whose fields are the keys that a YAML file may set.
 
-Values that the papers give are the defaults. Where the model is the sandbox's, `raysafe/sandbox/recommended.yaml` goes
-beneath what the file says (see `config.py`). Rules of a single section are checked here, in `__post_init__`.
+Values that the papers give are the defaults. Where a trial is a world's, the `recommended.yaml` of that world goes beneath what
+the file says (`worlds.py`). Rules of a single section are checked here, in `__post_init__`.
 """
 
 import re
@@ -13,6 +13,7 @@ from raysafe.config.guards import Guard
 from raysafe.errors import require
 
 SANDBOX = "sandbox"
+TRICKS = "tricks"
 BASE = "base"
 """The untrained model, where answers are compared."""
 Batching = Literal["auto", "packed", "padded"]
@@ -58,7 +59,7 @@ class Prefix:
 
 @dataclass(frozen=True)
 class DataSettings:
-    """Where the rows come from: `sandbox`, or a .jsonl, .json, .csv or .parquet file, or a saved dataset's folder."""
+    """Where the rows come from: `sandbox`, `tricks`, or a .jsonl, .json, .csv or .parquet file, or a saved dataset's folder."""
 
     finetune: str
     """D: prompts and answers of mixed quality; what a selector ranks."""
@@ -256,7 +257,7 @@ class TrackingSettings:
     """What of a sweep goes into its record in MLflow, beside numbers."""
 
     log_text: bool | None = None
-    """Whether texts of rows, prompts and answers do; where it is left out, only if all of them are the sandbox's."""
+    """Whether texts of rows, prompts and answers do; where it is left out, only if all of them are the worlds'."""
     register: str = ""
     """The registered model that the best trial's checkpoint becomes a version of; none where it is empty."""
     best: str = "safety_score"

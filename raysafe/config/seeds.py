@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ SEEDS_KEY = "seeds"
 @dataclass(frozen=True)
 class Replicate:
     """The seeds of one trial. `ranking` is None where it is that of the training, all seeds being one (`seeds` is a list);
-    `world` is None where `sandbox.seed` says it, or else `default_world`."""
+    `world` is None where the world's section says it, or else `default_world`."""
 
     training: int
     ranking: int | None = None
@@ -56,17 +56,20 @@ def twice(values: list[Any]) -> list[Any]:
     return [value for place, value in enumerate(values) if texts[:place].count(texts[place]) == 1]
 
 
-def world_problems(replicate: Replicate, sandbox: Mapping[str, Any], reads_sandbox: bool) -> list[str]:
-    """What is wrong with a world axis. `sandbox`: the trial's section as the file and the sweep give it."""
+def world_problems(replicate: Replicate, sections: Mapping[str, Any], worlds: Collection[str]) -> list[str]:
+    """What is wrong with a world axis. `sections`: the trial's as the file and the sweep give them; `worlds`: names of those that
+    the trial reads."""
     if replicate.world is None:
         return []
     key = f"`{SEEDS_KEY}.world`"
-    if "seed" in sandbox:
-        return [f"`sandbox.seed`: got {sandbox['seed']!r}, but {key} says which worlds there are; leave one of them out"]
-    if not reads_sandbox:
-        why = "only the sandbox has worlds, and neither the model nor any data is the sandbox's"
+    if not worlds:
+        why = "only the sandbox and the tricks have worlds, and neither the model nor any data is theirs"
         return [f"{key}: got {replicate.world}, but {why}; leave it out"]
-    return []
+    given = {name: section["seed"] for name in worlds if isinstance(section := sections.get(name), Mapping) and "seed" in section}
+    return [
+        f"`{name}.seed`: got {seed!r}, but {key} says which worlds there are; leave one of them out"
+        for name, seed in given.items()
+    ]
 
 
 def first_of(raw: Any) -> Any:
@@ -77,5 +80,5 @@ def first_of(raw: Any) -> Any:
 
 
 def of_a_trial(seed: Any, ranking: Any) -> Any:
-    """`seeds` of a single trial that has been written down: its world stands in its `sandbox` section."""
+    """`seeds` of a single trial that has been written down: its world stands in that one's section."""
     return [seed] if ranking is None else {"ranking": [ranking], "training": [seed]}

@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from raysafe.config.rules import sweep_problems, trial_problems
 from raysafe.config.sections import (
     BASE,
     SANDBOX,
+    TRICKS,
     DataSettings,
     EvaluationSettings,
     ModelSettings,
@@ -27,10 +27,10 @@ from raysafe.config.sections import (
 )
 from raysafe.config.seeds import Replicate, replicates_of, twice, world_problems
 from raysafe.config.trials import SweepConfig, TrialConfig, TrialPlan
+from raysafe.config.worlds import WORLDS, reads, recommended
 from raysafe.config.written import located, unwritten
 from raysafe.errors import ConfigError
 from raysafe.objectives import OBJECTIVES
-from raysafe.sandbox.world import World
 from raysafe.selection import SELECTORS
 
 
@@ -43,11 +43,11 @@ class _SweepSection:
 _PLAIN_SECTIONS: dict[str, Any] = {
     "model": ModelSettings,
     "data": DataSettings,
-    "sandbox": World,
     "selection": SelectionSettings,
     "training": TrainingSettings,
     "proxy": TrainingSettings,
     "evaluation": EvaluationSettings,
+    **WORLDS,
 }
 _NAMED_SECTIONS: dict[str, tuple[Mapping[str, Any], str]] = {
     "selector": (SELECTORS, "seal"),
@@ -122,8 +122,7 @@ def _trials(
             set_key(raw, key, copy.deepcopy(value))
         config = make_trial(raw, seed, resources.workers, problems)
         if config:
-            sandbox = raw["sandbox"] if isinstance(raw.get("sandbox"), Mapping) else {}
-            problems += world_problems(seed, sandbox, config.reads_sandbox)
+            problems += world_problems(seed, raw, config.worlds)
             swept = _flat(point)
             plan = TrialPlan("", config, swept)
             plans.append(replace(plan, name=_trial_name(len(plans), plan)))
@@ -174,9 +173,10 @@ def read_trial(raw: Mapping[str, Any], seed: Replicate, problems: list[str]) -> 
         return None
     names = {key: raw.get(key, {}).get("name", default) for key, (_, default) in _NAMED_SECTIONS.items()}
     names = {key: name if isinstance(name, str) else repr(name) for key, name in names.items()}
-    raw = merged(_defaults(raw, names), raw)
+    raw = merged(recommended(raw, names), raw)
     world = seed.default_world if seed.world is None else seed.world
-    raw["sandbox"] = {"seed": world, **raw.get("sandbox", {})}  # each seed its own world, unless the file names one
+    for name in (SANDBOX, *([TRICKS] if reads(raw, TRICKS) else [])):
+        raw[name] = {"seed": world, **raw.get(name, {})}  # each seed its own world, unless the file names one
     parts: dict[str, Any] = {key: build(kind, raw.get(key, {}), key, problems) for key, kind in _PLAIN_SECTIONS.items()}
     for key, (table, _) in _NAMED_SECTIONS.items():
         parts[key] = _member(key, table, names[key], raw.get(key, {}), problems)
@@ -210,21 +210,3 @@ def _member(key: str, table: Mapping[str, Any], name: Any, raw: Mapping[str, Any
         problems.append(f"`{key}.name`: got {name!r}, but it takes one of {', '.join(table)}")
         return None
     return build(table[name], {field: value for field, value in raw.items() if field != "name"}, key, problems)
-
-
-@cache
-def _sandbox_defaults() -> dict[str, Any]:
-    return read_yaml(Path(__file__).parents[1] / "sandbox" / "recommended.yaml")
-
-
-def _defaults(raw: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    """The sandbox's recommended settings for what this trial uses; nothing for other models."""
-    if raw.get("model", {}).get("path", SANDBOX) != SANDBOX:
-        return {}
-    defaults = {key: value for key, value in _sandbox_defaults().items() if key in _PLAIN_SECTIONS}
-    evaluation = raw.get("evaluation", {})
-    if "attacks" in evaluation:  # a list of suites, not settings to be completed
-        defaults["evaluation"] = {key: value for key, value in defaults["evaluation"].items() if key != "attacks"}
-    for key in _NAMED_SECTIONS:
-        defaults[key] = _sandbox_defaults().get(f"{key}s", {}).get(names[key], {})
-    return defaults

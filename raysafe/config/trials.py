@@ -7,6 +7,7 @@ from typing import Any
 from raysafe.artifacts import KEYED_IF_SET
 from raysafe.config.sections import (
     SANDBOX,
+    TRICKS,
     DataSettings,
     EvaluationSettings,
     ModelSettings,
@@ -19,6 +20,7 @@ from raysafe.config.sections import (
 from raysafe.objectives import Objective
 from raysafe.sandbox.world import World
 from raysafe.selection import Selector
+from raysafe.tricks.world import Tricks
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ class TrialConfig:
     """Of the training: order of rows, start of adapters, dropout, prefixes."""
     ranking_seed: int | None = field(default=None, metadata=KEYED_IF_SET)
     """Of ranking and selection, where it has a seed of its own (`seeds.ranking`)."""
+    tricks: Tricks = field(default_factory=Tricks, metadata=KEYED_IF_SET)
+    """The world of magic tricks; as it is by itself where it is not read."""
 
     @property
     def ranks_by(self) -> int:
@@ -58,14 +62,15 @@ class TrialConfig:
         return {name for names in self.objective.frozen_models.values() for name in names}
 
     @property
-    def sandboxed(self) -> bool:
-        """Whether it reads no data but the sandbox's."""
-        return {*self._data, self.selection.file} <= {SANDBOX, None}
+    def ours(self) -> bool:
+        """Whether it reads no texts but those of the worlds, which are our own and harmless."""
+        return {*self._data, self.selection.file, self.tricks.answers} <= {SANDBOX, TRICKS, None}
 
     @property
-    def reads_sandbox(self) -> bool:
-        """Whether its model or some of its data is the sandbox's, so that the world makes a difference."""
-        return SANDBOX in (self.model.path, *self._data)
+    def worlds(self) -> dict[str, World | Tricks]:
+        """The worlds that it reads rows or a model of, by the names of their sections."""
+        every: dict[str, World | Tricks] = {SANDBOX: self.sandbox, TRICKS: self.tricks}
+        return {name: world for name, world in every.items() if name in (self.model.path, *self._data)}
 
     @property
     def _data(self) -> tuple[str | None, ...]:
@@ -84,12 +89,12 @@ class TrialPlan:
 
     @property
     def axes(self) -> dict[str, int]:
-        """Seeds beside that of the training, where a sweep has them as axes of their own: `seed_world` (of a trial that reads the
-        sandbox, and unless the sweep sets it as a setting), `seed_ranking`."""
+        """Seeds beside that of the training, where a sweep has them as axes of their own: `seed_world` (of a trial that reads a
+        world, and unless the sweep sets it as a setting), `seed_ranking`."""
         if self.config.ranking_seed is None:
             return {}
-        world = self.config.reads_sandbox and "sandbox.seed" not in self.swept
-        return ({"seed_world": self.config.sandbox.seed} if world else {}) | {"seed_ranking": self.config.ranking_seed}
+        drawn = [world.seed for name, world in self.config.worlds.items() if f"{name}.seed" not in self.swept]
+        return ({"seed_world": drawn[0]} if drawn else {}) | {"seed_ranking": self.config.ranking_seed}
 
 
 @dataclass(frozen=True)
@@ -108,7 +113,7 @@ class SweepConfig:
 
     @property
     def logs_text(self) -> bool:
-        """Whether texts of rows and answers go into the record: as `tracking.log_text` says, or if all are the sandbox's."""
+        """Whether texts of rows and answers go into the record: as `tracking.log_text` says, or if all are the worlds'."""
         if self.tracking.log_text is not None:
             return self.tracking.log_text
-        return all(plan.config.sandboxed for plan in self.trials)
+        return all(plan.config.ours for plan in self.trials)

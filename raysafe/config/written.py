@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from raysafe.config.sections import BASE, SANDBOX
+from raysafe.config.sections import BASE, SANDBOX, TRICKS
 from raysafe.config.seeds import of_a_trial
 from raysafe.config.trials import TrialConfig
 
@@ -17,6 +17,8 @@ FACTS = ("fingerprint", "versions", "datasets")
 """What every written file has."""
 MORE_FACTS = ("machine", "models", "relative_to", "evaluations", "trials")
 """What those of a later version have, or one kind of them."""
+LATER = (TRICKS,)
+"""Sections that files of an earlier version lack."""
 NAME_OF_A_TRIAL = "trial"
 """What a trial is called whose file doesn't say it."""
 HUB = "hf://"
@@ -51,9 +53,10 @@ def unwritten(raw: Mapping[str, Any], sections: Iterable[str]) -> tuple[dict[str
 
     Of a trial's file `seed`, and `ranking_seed` where it has one, become the only ones of `seeds`.
     """
+    needed = [key for key in sections if key not in LATER]
     facts = {key: raw[key] for key in (*FACTS, *MORE_FACTS) if key in raw} if all(key in raw for key in FACTS) else {}
     own = {key: value for key, value in raw.items() if key not in facts}
-    if "seed" in own and "seeds" not in own and all(key in own for key in sections):
+    if "seed" in own and "seeds" not in own and all(key in own for key in needed):
         seeds = of_a_trial(own.pop("seed"), own.pop("ranking_seed", None))
         own = {"name": NAME_OF_A_TRIAL, **own, "seeds": seeds}
     return own, Written(facts)
@@ -87,6 +90,7 @@ def located(trial: TrialConfig, folder: Path) -> TrialConfig:
         model=moved(trial.model, MODEL_PATHS),
         data=moved(trial.data, DATA_PATHS),
         selection=selection,
+        tricks=moved(trial.tricks, ("answers",)),
         evaluation=replace(
             moved(trial.evaluation, EVALUATION_PATHS),
             attacks=of_each(trial.evaluation.attacks, ATTACK_PATHS),
@@ -103,4 +107,4 @@ def _from(folder: Path, path: Any) -> Any:
 
 
 def _is_path(value: str | None) -> bool:
-    return value is not None and value != SANDBOX and not value.startswith(HUB)
+    return value is not None and value not in (SANDBOX, TRICKS) and not value.startswith(HUB)

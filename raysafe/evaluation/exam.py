@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from raysafe.artifacts import fingerprint
 from raysafe.config.reading import build, unknown_key
-from raysafe.config.sections import BASE, SANDBOX, EvaluationSettings
+from raysafe.config.sections import BASE, SANDBOX, TRICKS, EvaluationSettings
 from raysafe.data.references import DataRef
 from raysafe.errors import ConfigError
 from raysafe.evaluation.answering import Decoding
@@ -25,7 +25,7 @@ Member = TypeVar("Member")
 @dataclass(frozen=True)
 class Exam:
     """`attacks`: names of those that count for safety. `judges`: the first one's figures have the plain names. `probes`: what is
-    read of the model without asking it anything. `drawn`: roles whose prompts are the sandbox's, drawn by its seed.
+    read of the model without asking it anything. `drawn`: roles whose prompts are a world's, drawn by its seed.
     `reference`: what win rates compare with, a file's answers by its content."""
 
     suites: tuple[Suite, ...]
@@ -42,7 +42,7 @@ class Exam:
         """16 hex digits over what the figures are figures of: suites with prompts and attacks, decoding, judges with version and
         settings, readings, what win rates compare with. Trials with different ones are not compared.
 
-        The sandbox's prompts go by their number: each of its seeds draws others of the same kind.
+        A world's prompts go by their number: each of its seeds draws others of the same kind.
         """
         suites = [[suite.name, suite.attack, suite.max_prompts, self._prompts(suite)] for suite in self.suites]
         judges = [[one.version, one] for one in self.judges]
@@ -82,7 +82,7 @@ def exam_of(settings: EvaluationSettings, data: Mapping[str, DataRef], reference
         tuple(name for name, attack in attacks.items() if attack.counts),
         settings.epoch_prompts,
         tuple(probes),
-        tuple(role for role in FILES if getattr(settings, role) == SANDBOX),
+        tuple(role for role in FILES if getattr(settings, role) in (SANDBOX, TRICKS)),
         reference or settings.reference,
     )
 

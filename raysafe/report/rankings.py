@@ -29,13 +29,14 @@ MOST_COMPARED = 100
 MOST_PICTURES = 60
 """Rankings that get a picture of their own."""
 _DECIDES = re.compile(
-    r"selector\.|seed$|model\.|sandbox\.|selection\.model\.|data\.(finetune|safe|plant|max_length)$"
+    r"selector\.|seed$|model\.|sandbox\.|tricks\.|selection\.model\.|data\.(finetune|safe|plant|max_length)$"
     r"|training\.(clip|zero_stage|precision|batching|gradient_checkpointing)$"
 )
 """Settings that a ranking may depend on."""
+WORLD_SEEDS = ("sandbox.seed", "tricks.seed")
 SAME_DATA_ONLY = (
-    "Rankings are compared only where they ranked the same rows. In the sandbox every seed is a world, and so a data set, of its "
-    "own unless `sandbox.seed` is given."
+    "Rankings are compared only where they ranked the same rows. In the sandbox and with the tricks every seed is a world, and so a "
+    "data set, of its own unless `sandbox.seed` or `tricks.seed` is given."
 )
 
 
@@ -177,11 +178,11 @@ def _kind(pair: Agreement) -> tuple[str, str]:
 
 
 def differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Names of more than one value among those that have them, seeds last; the sandbox's only where it isn't the trial's."""
+    """Names of more than one value among those that have them, seeds last; a world's only where it isn't the trial's."""
     names = dict.fromkeys(name for one in settings for name in one)
     shown = [name for name in names if len({repr(one[name]) for one in settings if name in one}) > 1]
-    own_world = all(one.get("sandbox.seed") == one.get("seed") for one in settings)
-    shown = [name for name in shown if name != "sandbox.seed" or not own_world]
+    own = {name for name in WORLD_SEEDS if all(one.get(name) == one.get("seed") for one in settings)}
+    shown = [name for name in shown if name not in own]
     return sorted(shown, key=lambda name: name.endswith("seed"))
 
 

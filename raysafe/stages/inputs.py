@@ -9,6 +9,7 @@ from typing import Any
 from raysafe.artifacts import FORMAT, Artifacts, fingerprint, plain
 from raysafe.config.sections import BASE, SANDBOX
 from raysafe.config.trials import TrialConfig
+from raysafe.config.worlds import AnyWorld, generate, write
 from raysafe.data.loading import check_overlap, load_eval_prompts, load_examples, load_triples
 from raysafe.data.overlap import check_normalised
 from raysafe.data.records import EvalPrompt, Row, dataset_fingerprint
@@ -20,7 +21,7 @@ from raysafe.evaluation.roles import FILES, ROLES
 from raysafe.models.fit import model_facts
 from raysafe.models.folders import HUB, check_model_folder, folder_fingerprint
 from raysafe.ranking.tables import Selection
-from raysafe.sandbox.world import World, write
+from raysafe.sandbox.world import World
 from raysafe.stages.checks import check_labels, check_models
 from raysafe.stages.references import check_reference
 
@@ -74,7 +75,7 @@ class TrialInputs:
 def find_inputs(trial: TrialConfig, store: Artifacts) -> TrialInputs:
     """Read and check everything that the trial names. Raises ConfigError or DataError, naming key or file and line.
 
-    The sandbox's rows are written into the store on first use.
+    A world's rows are written into the store on first use.
     """
     exam_of(trial.evaluation, {})
     trial.selector.check()
@@ -138,19 +139,20 @@ def _paths(trial: TrialConfig, store: Artifacts) -> dict[str, str]:
     data, evaluation = trial.data, trial.evaluation
     named = {"finetune": data.finetune, "safe": data.safe, "align": data.align}
     named |= {role: getattr(evaluation, role) for role in FILES}
-    sandbox = world_folder(trial.sandbox, store) if SANDBOX in named.values() else Path()
+    worlds = {name: world_folder(world, store) for name, world in trial.worlds.items() if name in named.values()}
     paths = {}
     for role, path in named.items():
-        if path == SANDBOX:
-            paths[role] = str(sandbox / f"{_WORLD_FILES[role]}.jsonl")
+        if path in worlds:
+            paths[role] = str(worlds[path] / f"{_WORLD_FILES[role]}.jsonl")
         elif path is not None:
             paths[role] = str(Path(path).absolute())
     return paths
 
 
-def world_folder(world: World, store: Artifacts) -> Path:
-    """The folder with the sandbox's rows, made on first use."""
-    key = fingerprint([FORMAT, "world", world])
+def world_folder(world: AnyWorld, store: Artifacts) -> Path:
+    """The folder with a world's rows, made on first use. Those of the tricks go by what they are: texts change, and may be a
+    file's."""
+    key = fingerprint([FORMAT, "world", world if isinstance(world, World) else generate(world)])
     with store.making("world", key, plain(world)) as place:
         if place is not None:
             write(world, place[0])

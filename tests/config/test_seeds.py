@@ -74,7 +74,7 @@ def test_a_world_that_the_sweep_sets_is_a_setting_and_no_axis():
         ("seeds: {training: [0, 1, 0]}", "`seeds.training`: 0 stands twice"),
         ("seeds: {world: [0, 1]}\nsandbox: {seed: 3}", "`sandbox.seed`: got 3, but `seeds.world` says"),
         ("seeds: {world: [0]}\nsweep: {grid: {sandbox.seed: [3]}}", "`sandbox.seed`: got 3, but `seeds.world` says"),
-        (f"{OWN}seeds: {{world: [0, 1]}}", "`seeds.world`: got 0, but only the sandbox has worlds"),
+        (f"{OWN}seeds: {{world: [0, 1]}}", "`seeds.world`: got 0, but only the sandbox and the tricks have worlds"),
     ],
 )
 def test_seeds_that_mean_nothing_are_refused_by_their_key(text, says):
