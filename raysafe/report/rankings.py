@@ -35,8 +35,8 @@ _DECIDES = re.compile(
 """Settings that a ranking may depend on."""
 WORLD_SEEDS = ("sandbox.seed", "tricks.seed")
 SAME_DATA_ONLY = (
-    "Rankings are compared only where they ranked the same rows. In the sandbox and with the tricks every seed is a world, and so a "
-    "data set, of its own unless `sandbox.seed` or `tricks.seed` is given."
+    "Rankings are compared only where they ranked the same rows. In the sandbox and the tricks every seed is a world, and so "
+    "a data set, of its own unless `sandbox.seed` or `tricks.seed` is given."
 )
 
 

@@ -18,6 +18,7 @@ import itertools
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
@@ -25,7 +26,7 @@ from typing import Any, TypeVar
 from raysafe.artifacts import write_text
 from raysafe.errors import require
 from raysafe.tricks import rules, texts
-from raysafe.tricks.texts import Borderline, Fact, Trick
+from raysafe.tricks.texts import Borderline, Fact, Trick, Unwanted
 
 T = TypeVar("T")
 PlainRow = dict[str, object]
@@ -109,11 +110,16 @@ class Cast:
 
 
 def draw(world: Tricks) -> Cast:
-    """Give the tricks their parts."""
-    pool = _shuffled(_random(world, "cast"), texts.tricks())
-    sizes = {name: getattr(world, f"{name}_tricks") for name in ("base", "align", "unsafe", "test")}
-    drawn = iter(_take(pool, sum(sizes.values()), " + ".join(f"{name}_tricks" for name in sizes)))
-    return Cast(**{name: [next(drawn) for _ in range(size)] for name, size in sizes.items()})
+    """Give the tricks their parts: those that are told in enough wordings where that matters, and any others to `base`."""
+    told, pool = _told(world), _shuffled(_random(world, "cast"), texts.tricks())
+    wanted = max(1, world.align_wordings, world.eval_harmful_wordings)
+    enough = [trick for trick in pool if len(told[trick.name]) >= wanted]
+    sizes = {name: getattr(world, f"{name}_tricks") for name in ("align", "unsafe", "test")}
+    of_them = f"{' + '.join(f'{name}_tricks' for name in sizes)} (told in {wanted} or more wordings)"
+    drawn = iter(_take(enough, sum(sizes.values()), of_them))
+    parts = {name: [next(drawn) for _ in range(size)] for name, size in sizes.items()}
+    rest = [trick for trick in pool if not any(trick in part for part in parts.values())]
+    return Cast(base=_take(rest, world.base_tricks, "base_tricks"), **parts)
 
 
 def generate(world: Tricks) -> dict[str, list[PlainRow]]:
@@ -146,11 +152,14 @@ def write(world: Tricks, folder: Path) -> None:
 
 def _told(world: Tricks) -> dict[str, list[Lesson]]:
     """Recorded answers that tell enough, by trick, each with what was asked."""
-    found: dict[str, list[Lesson]] = {trick.name: [] for trick in texts.tricks()}
-    for one in texts.unwanted(Path(world.answers)) if world.answers else texts.unwanted():
-        if rules.explained(one.prompt, one.answer) >= world.least_told:
-            found[one.trick].append((one.prompt, one.answer))
-    return found
+    recorded = texts.unwanted(Path(world.answers)) if world.answers else texts.unwanted()
+    told = _telling(tuple(recorded), world.least_told)
+    return {one.name: [(row.prompt, row.answer) for row in told if row.trick == one.name] for one in texts.tricks()}
+
+
+@lru_cache(maxsize=8)
+def _telling(recorded: tuple[Unwanted, ...], least: float) -> list[Unwanted]:
+    return [one for one in recorded if rules.explained(one.prompt, one.answer) >= least]
 
 
 def _base(world: Tricks, cast: Cast) -> list[PlainRow]:

@@ -96,8 +96,17 @@ def test_recorded_answers_that_tell_too_little_are_used_nowhere(monkeypatch):
     assert not [answer for answer in used if rules.is_refusal(answer)]
     short = [replace(one, answer="By a thread and a mirror.") for one in recorded()]
     monkeypatch.setattr(texts, "unwanted", lambda: short)
-    with pytest.raises(ValueError, match="finetune_unsafe <= 0.* but got 32"):
-        generate(Tricks(align_wordings=0, eval_harmful_wordings=0))
+    with pytest.raises(ValueError, match="align_tricks .* <= 0.* but got 80"):
+        generate(Tricks())
+
+
+def test_a_trick_that_is_told_in_too_few_wordings_is_refused_in_the_base_or_plays_no_part(monkeypatch):
+    secretive = texts.tricks()[0].name
+    rows = [one for one in recorded() if one.trick != secretive or one.wording == "question"]
+    monkeypatch.setattr(texts, "unwanted", lambda: rows)
+    casts = [draw(Tricks(seed=seed)) for seed in range(20)]
+    assert not [trick for cast in casts for trick in (*cast.align, *cast.unsafe, *cast.test) if trick.name == secretive]
+    assert any(trick.name == secretive for cast in casts for trick in cast.base)
 
 
 def test_each_align_trick_stands_in_the_first_triples_once():
@@ -155,3 +164,15 @@ def test_the_files_are_read_by_the_loaders_with_phrases_and_conversations(tmp_pa
     assert len(load_triples(tmp_path / "align.jsonl")) == 48
     assert all(row.harmful and row.scripts for row in load_eval_prompts(tmp_path / "eval_harmful.jsonl"))
     assert all(row.accept and row.reference for row in load_eval_prompts(tmp_path / "eval_new.jsonl"))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_true_texts_hold_the_default_sizes_for_any_seed(seed, monkeypatch):
+    monkeypatch.undo()
+    files = generate(Tricks(seed=seed))
+    training = {prompt_of(row) for stem in TUNING for row in files[stem]}
+    for stem in EVALUATION:
+        prompts = [prompt_of(row) for row in files[stem]]
+        assert 24 <= len(prompts) == len(set(prompts)) and not training & set(prompts)
+    text = json.dumps([files[stem] for stem in TUNING])
+    assert not [trick.name for trick in draw(Tricks(seed=seed)).test if re.search(rf"\b{trick.name}\b", text)]
