@@ -123,13 +123,17 @@ def test_an_attack_that_needs_the_model_plays_after_all_others_were_asked_and_ke
 
 
 def test_what_was_saved_is_read_back(tmp_path):
-    data = {"harmful": rows("h", 2, harmful=HARMFUL, kind="größe 🙂"), "utility": rows("u", 2, reference="A box.")}
+    data = {
+        "harmful": rows("h", 2, harmful=HARMFUL, kind="größe 🙂"),
+        "utility": rows("u", 2, reference="A box.", accept=("box", "crate")),
+    }
     answers = answers_of(told_so_far, data, [Direct(), Prefill((2,)), Stairs(2)])
     answers.save(tmp_path)
     again = Answers.load(tmp_path)
     assert again.rows == answers.rows and again.questions()[0].answer == answers.rows[0].answer
     named = {key: replace(prompt, identity=replace(prompt.identity, source=key[0])) for key, prompt in answers.prompts.items()}
     assert again.prompts == named
+    assert [one.prefilled for one in again.questions()] == [row.prefilled for row in answers.rows]
 
 
 def test_answers_of_before_attacks_had_files_of_their_own_are_read(tmp_path):
