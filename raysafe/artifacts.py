@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from copy import copy
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import mkdtemp
@@ -259,6 +260,12 @@ class MemoryStore:
             self._made.add((kind, key))
 
 
+@cache
+def _versions() -> dict[str, str]:
+    """Of the packages that results depend on, read once: their metadata take longer to read than a small stage to run."""
+    return {name: version(name) for name in _PACKAGES}
+
+
 def _manifest(kind: str, key: str, inputs: Any, result: dict[str, Any], started: float) -> dict[str, Any]:
     return {
         "kind": kind,
@@ -266,7 +273,7 @@ def _manifest(kind: str, key: str, inputs: Any, result: dict[str, Any], started:
         "format": FORMAT,
         "inputs": inputs,
         "result": result,
-        "versions": {name: version(name) for name in _PACKAGES},
+        "versions": _versions(),
         "seconds": round(time.time() - started, 3),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }

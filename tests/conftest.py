@@ -1,5 +1,6 @@
 """Shared fixtures, and the marks that a test has by its place."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -50,6 +51,13 @@ def pytest_collection_modifyitems(items):
         for name, (there, reason) in NEEDS.items():
             if item.get_closest_marker(name) and not there():
                 item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def pytest_collection_finish():
+    """Libraries and tests are there for good. Collecting, which trainings do when they end, need not look at them each time: that
+    takes half a second."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="session")

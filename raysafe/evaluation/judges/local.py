@@ -60,10 +60,11 @@ def holding() -> Iterator[None]:
     try:
         yield
     finally:
-        _held.clear()
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        if _held:  # to collect takes half a second in a process with all libraries, and most judges hold no model
+            _held.clear()
+            gc.collect()
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
 
 
 @dataclass(frozen=True)
