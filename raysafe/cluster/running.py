@@ -67,7 +67,7 @@ def run_sweep(sweep: SweepConfig, options: RunOptions | None = None, live: LiveT
     with held(folder):
         refuse_taken(sweep, folder, options.resume)
         live.step(f"checking models and data of {len(sweep.trials)} trials")
-        tasks = tasks_of(sweep, folder, Store(options.storage))
+        tasks = tasks_of(sweep, folder, Store(options.storage), live.step)
         for change in changes(sweep.written, [task.inputs for task in tasks]):
             live.step(f"since this file was written: {change}")
         kept = ended_before(folder) if options.resume else []
@@ -153,8 +153,8 @@ def one_trial(
 ) -> Iterator[tuple[Groups, TrialTask]]:
     """One group of workers for the first trial without a sweep: its task, called `name`, and the groups to launch stages on."""
     store, plan = Store(options.storage), replace(sweep.trials[0], name=name)
-    task = TrialTask(plan, find_inputs(plan.config, store), options.storage.absolute() / "single" / name)
     one_group, live = replace(sweep.resources, groups=1), live or LiveTable(Console(stderr=True))
+    task = TrialTask(plan, find_inputs(plan.config, store, live.step), options.storage.absolute() / "single" / name)
     with (
         ray_session(options.address, live),
         worker_groups(options.storage, one_group, options.address is not None) as groups,

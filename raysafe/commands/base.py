@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from raysafe.sweep.places import default_storage
 
 if TYPE_CHECKING:
+    from raysafe.artifacts import Artifacts
     from raysafe.cluster.running import RunOptions
     from raysafe.config.trials import SweepConfig
     from raysafe.report.live import LiveTable
@@ -52,6 +53,17 @@ def options(arguments: Namespace) -> RunOptions:
         resume=getattr(arguments, "resume", False),
         address=arguments.address,
     )
+
+
+def store_for_checks(config: SweepConfig, storage: Path) -> Artifacts:
+    """Where a command that only checks keeps what it has to make for that: nowhere, but for a model that must be fetched or
+    converted, which takes long: that stays in the storage."""
+    from raysafe.artifacts import MemoryStore, Store
+    from raysafe.models.fetched import is_made
+
+    trials = [plan.config for plan in config.trials]
+    models = [model for trial in trials for model in (trial.model, trial.selection.model) if model is not None]
+    return Store(storage) if any(is_made(model.path) for model in models) else MemoryStore()
 
 
 def program() -> str:

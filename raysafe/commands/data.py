@@ -13,8 +13,9 @@ from rich import box
 from rich.table import Table
 
 from raysafe.commands import unwanted
-from raysafe.commands.base import Command, begin_live
+from raysafe.commands.base import Command, begin_live, store_for_checks
 from raysafe.errors import ConfigError
+from raysafe.sweep.places import default_storage
 
 if TYPE_CHECKING:
     from raysafe.config.trials import SweepConfig
@@ -42,7 +43,6 @@ def check(arguments: Namespace) -> int:
     if arguments.file is None or arguments.model is not None or arguments.out is not None:
         raise ConfigError("`raysafe data check` takes FILE.yaml, and neither --model nor --out.")
     live, voice = begin_live(arguments), arguments.voice
-    from raysafe.artifacts import MemoryStore
     from raysafe.config.sweeps import load_sweep
     from raysafe.stages.inputs import find_inputs
     from raysafe.stages.overlaps import overlap_of_all
@@ -53,9 +53,9 @@ def check(arguments: Namespace) -> int:
             voice.err.print(text, style="red", markup=False, highlight=False, soft_wrap=True)
         voice.end({"bad_rows": bad, "exit_code": 2}, f"{len(bad)} bad rows in {arguments.file}")
         return 2
-    store, n = MemoryStore(), config.trials[0].config.data.ngram
+    store, n = store_for_checks(config, default_storage()), config.trials[0].config.data.ngram
     live.step(f"reading the data of {len(config.trials)} trials")
-    found = [(find_inputs(plan.config, store), plan.config.data.ngram) for plan in config.trials]
+    found = [(find_inputs(plan.config, store, live.step), plan.config.data.ngram) for plan in config.trials]
     sets = datasets([inputs for inputs, _ in found])
     live.step("comparing evaluation prompts with what is trained on")
     shared = overlap_of_all(found)

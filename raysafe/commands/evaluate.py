@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 
 def arguments(parser: ArgumentParser) -> None:
-    what = "a Hugging Face model or adapter folder, `sandbox`, or openai:NAME@URL for a model behind an OpenAI-compatible server"
+    what = (
+        "a Hugging Face model or adapter folder, `sandbox`, `smollm2`, a .gguf file, or openai:NAME@URL for a model behind an "
+        "OpenAI-compatible server"
+    )
     parser.add_argument("model", metavar="MODEL", help=what)
     config_arguments(parser)
     parser.add_argument("--tokenizer", type=Path, metavar="FOLDER", help="of a served model, to ask it by token ids (prefill)")
@@ -26,10 +29,11 @@ def run(arguments: Namespace) -> int:
     live, voice = begin_live(arguments), arguments.voice
     config = single(arguments)
     live.step(LOADING)
-    from raysafe.artifacts import write_json
+    from raysafe.artifacts import Store, write_json
     from raysafe.cluster.running import one_trial
     from raysafe.evaluation.bills import bills_of
     from raysafe.evaluation.exam import exam_of, smoke_test_notes
+    from raysafe.models.fetched import untouched
     from raysafe.report.rates import rates_table
     from raysafe.stages.answers import AnswersRef
     from raysafe.stages.checks import check_asked
@@ -39,7 +43,8 @@ def run(arguments: Namespace) -> int:
 
     trial = config.trials[0].config
     served = _served(arguments, trial)
-    given = None if served else model_ref(arguments.model, trial.model.chat_template)
+    folder = arguments.model if served else untouched(arguments.model, Store(options(arguments).storage), live.step, "MODEL")
+    given = None if served else model_ref(folder, trial.model.chat_template)
     with one_trial(name_of(config), config, options(arguments), live) as (groups, task):
         if given is not None:
             check_asked(task.plan.config, task.inputs.data(), given)

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 from rich import box
 from rich.table import Table
 
-from raysafe.commands.base import LOADING, Command, options, teller
+from raysafe.commands.base import LOADING, Command, options, store_for_checks, teller
 from raysafe.report.live import LiveTable
 from raysafe.sweep.places import default_storage
 
 if TYPE_CHECKING:
+    from raysafe.artifacts import Artifacts
     from raysafe.config.trials import SweepConfig
+    from raysafe.models.fetched import Say
     from raysafe.sweep.reproducing import ScoreLine
 
 EQUAL = "\\[ ]: 95 % interval over prompts; within: each score lies in the other's interval."
@@ -49,7 +51,7 @@ def run(arguments: Namespace) -> int:
         head = {"run_id": record.run_id, "sweep": record.sweep, "trial": record.name}
         what = f"{record.name} of the sweep {record.sweep}, which ended as {record.status}"
         voice.out.print(what, highlight=False, markup=False, soft_wrap=True)
-        differences = differing(config)
+        differences = differing(config, store_for_checks(config, storage), live.step)
         for text in differences or ["nothing that is on record has changed since"]:
             voice.out.print(f"  {text}", highlight=False, markup=False, soft_wrap=True)
         if arguments.dry_run:
@@ -72,13 +74,12 @@ def run(arguments: Namespace) -> int:
     return 0
 
 
-def differing(config: SweepConfig) -> list[str]:
-    """What has changed since the run. Reads and checks all data; the sandbox's rows are made for it and forgotten."""
-    from raysafe.artifacts import MemoryStore
+def differing(config: SweepConfig, store: Artifacts, say: Say) -> list[str]:
+    """What has changed since the run. Reads and checks all data; what has to be made for that goes into `store`."""
     from raysafe.stages.inputs import find_inputs
     from raysafe.sweep.written import changes
 
-    return changes(config.written, [find_inputs(config.trials[0].config, MemoryStore())])
+    return changes(config.written, [find_inputs(config.trials[0].config, store, say)])
 
 
 def again(name: str, config: SweepConfig, how: Any, live: LiveTable) -> tuple[Path, Mapping[str, float]]:

@@ -33,7 +33,7 @@ def run(arguments: Namespace) -> int:
 
     how = options(arguments)
     if arguments.dry_run:
-        voice.end(dry_run(config, how.storage, voice.out), f"{len(config.trials)} trials; nothing was run")
+        voice.end(dry_run(config, how.storage, voice.out, live.step), f"{len(config.trials)} trials; nothing was run")
         return 0
     result = run_sweep(config, how, live)
     print_report(result.folder, voice.out)

@@ -18,15 +18,19 @@ def run(arguments: Namespace) -> int:
     voice = arguments.voice
     live = LiveTable(voice.err, lines=voice.verbose)
     live.step(f"reading the tricks; the answers of {model} go to {out}")
+    from raysafe.artifacts import Store
     from raysafe.evaluation.answering import write_lines
     from raysafe.evaluation.unwanted import asked_of
+    from raysafe.models.fetched import untouched
     from raysafe.stages.inputs import model_ref
+    from raysafe.sweep.places import default_storage
     from raysafe.tricks.texts import refusals, tricks, wordings
 
-    ref = model_ref(model)
+    ref = model_ref(untouched(model, Store(default_storage()), live.step, "--model"))
     if ref is None:
         raise ConfigError(
-            f"--model {model}: takes a model of real text, as a Hugging Face folder; the sandbox's knows no tricks."
+            f"--model {model}: takes a model of real text, as `smollm2`, a .gguf file or a Hugging Face folder; the sandbox's "
+            "knows no tricks."
         )
     rows = asked_of(ref, tricks(), wordings(), live.step)
     given = [row for row in rows if not refusals().found_in(row.answer)]

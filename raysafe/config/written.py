@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from raysafe.config.packages import PACKAGES
 from raysafe.config.sections import BASE, SANDBOX, TRICKS
 from raysafe.config.seeds import of_a_trial
 from raysafe.config.trials import TrialConfig
@@ -107,4 +108,4 @@ def _from(folder: Path, path: Any) -> Any:
 
 
 def _is_path(value: str | None) -> bool:
-    return value is not None and value not in (SANDBOX, TRICKS) and not value.startswith(HUB)
+    return value is not None and value not in (SANDBOX, TRICKS, *PACKAGES) and not value.startswith(HUB)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from raysafe.artifacts import fingerprint, write_json
+from raysafe.config.packages import PACKAGES
 from raysafe.errors import DataError
 
 HUB = "hf://"
@@ -27,13 +28,17 @@ LARGE = 1 << 24
 """Bytes from which on a file's digest is remembered, so that many GB of weights are read once."""
 
 
+TAKEN = f"`sandbox`, {', '.join(f'`{name}`' for name in PACKAGES)}, a Hugging Face model folder, a .gguf file, or hf://owner/name"
+"""What a model's path may be."""
+
+
 def check_model_folder(path: str, key: str = "model.path") -> None:
     """Raise DataError unless `path` is a model or adapter folder with safetensors (hub names can't be checked ahead)."""
     if path.startswith(HUB):
         return
     folder = Path(path)
     if not folder.is_dir():
-        raise DataError(f"`{key}`: {path}: no such folder. It takes `sandbox`, a Hugging Face model folder, or hf://owner/name.")
+        raise DataError(f"`{key}`: {path}: no such folder. It takes {TAKEN}.")
     if not (folder / "config.json").exists() and not (folder / ADAPTER).exists():
         raise DataError(f"`{key}`: {path}: holds no config.json, so it is no Hugging Face model folder.")
     if not any(folder.glob("*.safetensors")):
@@ -76,6 +81,15 @@ def folder_fingerprint(folder: Path) -> str:
     if base is not None:
         parts.append(folder_fingerprint(Path(base)) if Path(base).is_dir() else base)
     return fingerprint(parts)
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of one file, in hex; that of a large one is remembered."""
+    stamp = _stamp(path)
+    known = _known_digests() if stamp[0] >= LARGE else {}
+    digest = _digest(path, stamp, known)
+    _remember({str(path.resolve()): [*stamp, digest]}, known)
+    return digest
 
 
 def _stamp(path: Path) -> list[int]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from raysafe.artifacts import FORMAT, Artifacts, fingerprint, plain
-from raysafe.config.sections import BASE, SANDBOX
+from raysafe.config.sections import BASE, SANDBOX, ModelSettings, RankingModel
 from raysafe.config.trials import TrialConfig
 from raysafe.config.worlds import AnyWorld, generate, write
 from raysafe.data.loading import check_overlap, load_eval_prompts, load_examples, load_triples
@@ -18,6 +18,7 @@ from raysafe.data.sources import stamp
 from raysafe.errors import ConfigError, DataError
 from raysafe.evaluation.exam import Exam, exam_of
 from raysafe.evaluation.roles import FILES, ROLES
+from raysafe.models.fetched import Say, on_stderr, untouched
 from raysafe.models.fit import model_facts
 from raysafe.models.folders import HUB, check_model_folder, folder_fingerprint
 from raysafe.ranking.tables import Selection
@@ -72,10 +73,11 @@ class TrialInputs:
         return {role: data for role, data in roles.items() if data is not None}
 
 
-def find_inputs(trial: TrialConfig, store: Artifacts) -> TrialInputs:
+def find_inputs(trial: TrialConfig, store: Artifacts, say: Say = on_stderr) -> TrialInputs:
     """Read and check everything that the trial names. Raises ConfigError or DataError, naming key or file and line.
 
-    A world's rows are written into the store on first use.
+    A world's rows are written into the store on first use, and so is a model that has to be fetched or converted; `say` is told
+    before.
     """
     exam_of(trial.evaluation, {})
     trial.selector.check()
@@ -84,12 +86,12 @@ def find_inputs(trial: TrialConfig, store: Artifacts) -> TrialInputs:
     prompts = {role: _ref(load_eval_prompts, paths[role]) for role in FILES if role in paths}
     exam = exam_of(trial.evaluation, prompts)
     inputs = TrialInputs(
-        model_ref(trial.model.path, trial.model.chat_template),
+        model_at(trial.model, store, say),
         _ref(load_examples, paths["finetune"]),
         _ref(load_examples, paths["safe"]) if "safe" in paths else None,
         _ref(load_triples, paths["align"], *harmful) if "align" in paths else None,
         prompts,
-        _ranker(trial),
+        model_at(trial.selection.model, store, say, "selection.model") if trial.selection.model else None,
         {f"evaluation.attacks.{suite.name}": suite.data for suite in exam.suites if suite.source},
         _reference(trial, prompts),
     )
@@ -107,9 +109,9 @@ def _reference(trial: TrialConfig, prompts: Mapping[str, DataRef]) -> DataRef | 
     return data
 
 
-def _ranker(trial: TrialConfig) -> ModelRef | None:
-    model = trial.selection.model
-    return model_ref(model.path, model.chat_template, "selection.model") if model is not None else None
+def model_at(settings: ModelSettings | RankingModel, store: Artifacts, say: Say, key: str = "model") -> ModelRef | None:
+    """The model of a section, made into a folder first where it is a package or a GGUF file; None for the sandbox's."""
+    return model_ref(untouched(settings.path, store, say, f"{key}.path"), settings.chat_template, key)
 
 
 def model_ref(path: str, template: str | None = None, key: str = "model") -> ModelRef | None:

@@ -7,6 +7,7 @@ from typing import Any
 from raysafe.artifacts import Artifact, plain
 from raysafe.config.defaults import departures, dotted
 from raysafe.config.trials import TrialPlan
+from raysafe.models.fetched import UNTOUCHED, source_of
 from raysafe.report.figures import FIGURES
 from raysafe.report.naming import SYMBOLS, proper_name, seeds_text, setting_text, short_names, trial_title
 from raysafe.report.summary import TrialRow
@@ -166,8 +167,11 @@ def _ranking_params(inputs: Mapping[str, Any], result: Mapping[str, Any], swept:
 
 
 def model_name(model: Mapping[str, Any]) -> str:
-    """What people know a stage's model by: `sandbox`, `proxy` with the beginning of its key, or its folder's or hub's name."""
+    """What people know a stage's model by: `sandbox`, `proxy` with the beginning of its key, the package or file that it was
+    made from, or its folder's or hub's name."""
     path = Path(model["folder"])
+    if path.parent.name == UNTOUCHED and path.parent.parent.name == "artifacts":
+        return source_of(path)
     if path.parent.name in ("base", "train") and path.parent.parent.name == "artifacts":
         return "sandbox" if path.parent.name == "base" else f"proxy {model['key'][:8]}"
     return path.name if path.is_absolute() else str(path)

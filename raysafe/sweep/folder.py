@@ -7,9 +7,11 @@ from pathlib import Path
 import yaml
 
 from raysafe.artifacts import Store, write_json, write_text
+from raysafe.config.sweeps import opponent_of
 from raysafe.config.trials import SweepConfig, TrialPlan
 from raysafe.data.overlap import OVERLAP, told
 from raysafe.errors import ConfigError
+from raysafe.models.fetched import Say, on_stderr
 from raysafe.report.summary import SUMMARY, TrialRow, read_summary
 from raysafe.stages.inputs import TrialInputs, find_inputs
 from raysafe.stages.overlaps import overlap_of_all
@@ -26,9 +28,13 @@ class TrialTask:
     folder: Path
 
 
-def tasks_of(sweep: SweepConfig, folder: Path, store: Store) -> list[TrialTask]:
-    """All trials of a sweep, their inputs found and checked. Raises DataError."""
-    return [TrialTask(plan, find_inputs(plan.config, store), folder / "trials" / plan.name) for plan in sweep.trials]
+def tasks_of(sweep: SweepConfig, folder: Path, store: Store, say: Say = on_stderr) -> list[TrialTask]:
+    """All trials of a sweep, their inputs found and checked, and those of the trials that they are compared with, so that
+    nothing is left to be fetched when they run. Raises DataError."""
+    for plan in sweep.trials:
+        if (opponent := opponent_of(plan.config, [])) is not None:
+            find_inputs(opponent, store, say)
+    return [TrialTask(plan, find_inputs(plan.config, store, say), folder / "trials" / plan.name) for plan in sweep.trials]
 
 
 def ended_before(folder: Path) -> list[TrialRow]:

@@ -17,6 +17,7 @@ from raysafe.config.trials import SweepConfig, TrialConfig
 from raysafe.data.overlap import told
 from raysafe.data.references import DataRef, ModelRef
 from raysafe.evaluation.exam import Exam, exam_of, smoke_test_notes
+from raysafe.models.fetched import Say, on_stderr
 from raysafe.selection import kept_count
 from raysafe.stages.answers import AnswersRef, AnswersStage
 from raysafe.stages.base import Launch, R, Stage, Watch
@@ -62,15 +63,15 @@ class Work:
         return Finished(made)
 
 
-def dry_run(sweep: SweepConfig, storage: Path, console: Console) -> dict[str, Any]:
+def dry_run(sweep: SweepConfig, storage: Path, console: Console, say: Say = on_stderr) -> dict[str, Any]:
     """Print trials, shared stages, resources and estimated cost, and give them as plain values. Reads and checks all data; makes
-    only the sandbox's rows."""
+    only the sandbox's rows, and the folder of a model that is a package or a GGUF file."""
     store = Store(storage)
     work = Work(store)
     own: Counter[str] = Counter()
     paid: list[tuple[TrialConfig, TrialInputs]] = []
     for plan in sweep.trials:
-        inputs = find_inputs(plan.config, store)
+        inputs = find_inputs(plan.config, store, say)
         paid.append((plan.config, inputs))
         own.update(readings=_shared(plan.config, inputs, work))
         steps, rows, tokens = _training(plan.config, inputs)

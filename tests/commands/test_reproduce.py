@@ -8,6 +8,7 @@ import pytest
 import yaml
 from rich.console import Console
 
+from raysafe.artifacts import MemoryStore
 from raysafe.commands.reproduce import differing, score_table, verdict
 from raysafe.config.sweeps import load_sweep
 from raysafe.errors import DataError
@@ -45,13 +46,13 @@ def test_the_configuration_is_that_of_the_trial_with_the_resources_of_its_sweep(
 
 
 def test_nothing_has_changed_since(record):
-    assert differing(configuration(record)) == []
+    assert differing(configuration(record), MemoryStore(), pytest.fail) == []
 
 
 def test_changed_rows_and_versions_are_told(record):
     versions = yaml.safe_load((record.files / "config.yaml").read_text())["versions"]
     edit(record.files / "config.yaml", versions=versions | {"torch": "1.0"}, datasets={"safe": {"rows.jsonl": "0123"}})
-    data, torch = differing(configuration(record))
+    data, torch = differing(configuration(record), MemoryStore(), pytest.fail)
     assert "the rows of safe have changed" in data and "version of torch" in torch
 
 
@@ -61,7 +62,7 @@ def test_a_record_of_an_earlier_version_takes_its_facts_from_its_sweeps_file(rec
     later = ("name", "fingerprint", "versions", "machine", "datasets", "models", "relative_to", "evaluations")
     path.write_text(yaml.safe_dump({key: value for key, value in own.items() if key not in later}))
     edit(record.files / "sweep.yaml", datasets={"safe": {"rows.jsonl": "0123"}})
-    (data,) = differing(configuration(record))
+    (data,) = differing(configuration(record), MemoryStore(), pytest.fail)
     assert "the rows of safe have changed" in data
 
 

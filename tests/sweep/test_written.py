@@ -12,6 +12,7 @@ from small import small_trial
 from raysafe.artifacts import MemoryStore, Store
 from raysafe.commands.base import single
 from raysafe.config.sweeps import load_sweep, make_sweep
+from raysafe.config.written import located
 from raysafe.errors import ConfigError
 from raysafe.stages.inputs import find_inputs
 from raysafe.sweep.folder import claim, refuse_taken, tasks_of
@@ -60,6 +61,13 @@ def test_relative_paths_start_from_where_the_sweep_was_started(tmp_path, monkeyp
     config = again.trials[0].config
     assert (config.model.path, config.data.finetune, config.data.safe) == (f"{here}/models/m", f"{here}/rows.jsonl", "sandbox")
     assert sweep_fingerprint(again) == identity != sweep_fingerprint(sweep)
+
+
+@pytest.mark.parametrize(("given", "elsewhere"), [("smollm2", "smollm2"), ("m.gguf", "/there/m.gguf"), ("hf://a/b", "hf://a/b")])
+def test_a_model_that_is_fetched_by_its_name_is_no_path(given, elsewhere):
+    ranker = {"selection": {"model": {"path": given}}}
+    config = located(make_sweep(small_trial(given, **ranker)).trials[0].config, Path("/there"))
+    assert (config.model.path, config.selection.model.path) == (elsewhere, elsewhere)
 
 
 @pytest.mark.parametrize("key", ["fingerprint", "versions", "datasets", "trials", "seed", "machine", "relative_to"])
