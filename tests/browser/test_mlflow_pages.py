@@ -67,16 +67,25 @@ OURS = pytest.mark.parametrize("pages", ["sqlite"], indirect=True)
 """The pages are the same on both; one is enough for what doesn't depend on the server."""
 
 
-@pytest.fixture
-def page(chromium, pages):
-    """A visitor's first page; at the end nothing must have gone wrong in it."""
+@pytest.fixture(scope="module")
+def visitor(chromium, pages):
+    """Keeps the pages' scripts, which take seconds to fetch and read, from one test to the next."""
     context = chromium.new_context(viewport={"width": 2400, "height": 1000})
-    page, wrong = context.new_page(), []
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(visitor):
+    """A visitor's first page, as far as the pages remember; at the end nothing must have gone wrong in it."""
+    page, wrong = visitor.new_page(), []
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("response", lambda answer: wrong.append(answer.url) if answer.status >= 400 else None)
     page.set_default_timeout(SEEN_MS)
     yield page
-    context.close()
+    page.evaluate("localStorage.clear()")
+    page.close()
+    visitor.clear_cookies()
     assert [what for what in wrong if not any(known in what for known in EXPECTED)] == []
 
 
