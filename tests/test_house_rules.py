@@ -6,7 +6,7 @@ import re
 import shlex
 import statistics
 import sys
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -67,7 +67,7 @@ def imports(tree):
             yield from (value.value for value in node.args[:1] if isinstance(value, ast.Constant))
 
 
-@lru_cache
+@cache
 def parsed(path):
     return ast.parse(path.read_text(encoding="utf-8"))
 
