@@ -5,6 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from raysafe.config.packages import PACKAGES
 from raysafe.config.reading import read_yaml
 from raysafe.config.sections import SANDBOX, TRICKS
 from raysafe.sandbox import world as sandbox
@@ -15,8 +16,6 @@ from raysafe.tricks.world import Tricks
 AnyWorld = World | Tricks
 WORLDS: dict[str, type[AnyWorld]] = {SANDBOX: World, TRICKS: Tricks}
 """By the name of their section, which is also what a role takes in place of a file."""
-OF_TRICKS = ("smollm2",)
-"""Models that take the tricks' data where none is named."""
 
 
 def generate(world: AnyWorld) -> dict[str, list[dict[str, object]]]:
@@ -54,7 +53,7 @@ def reads(raw: Mapping[str, Any], world: str) -> bool:
 
 def _world_of(raw: Mapping[str, Any]) -> str | None:
     path, finetune = raw.get("model", {}).get("path", SANDBOX), raw.get("data", {}).get("finetune")
-    if finetune == TRICKS or (finetune is None and path in OF_TRICKS):
+    if finetune == TRICKS or (finetune is None and path in PACKAGES):
         return TRICKS
     return SANDBOX if path == SANDBOX else None
 
