@@ -35,7 +35,7 @@ from raysafe.stages.making import Here
 from raysafe.stages.rank import RankResult, RankStage
 from raysafe.stages.readings import ReadingsResult, readings_stages, rows_read
 from raysafe.stages.references import ReferenceFileStage, plainly_asked
-from raysafe.stages.sandbox import BaseStage
+from raysafe.stages.starting import model_of, sandbox_model, starting_model
 from raysafe.stages.train import TrainResult, TrainStage
 from raysafe.stages.verdicts import EpochExam, VerdictsStage
 from raysafe.training.engine import PlainEngine
@@ -127,15 +127,11 @@ def here(store: Artifacts) -> Launch:
 
 
 def begin(trial: TrialConfig, inputs: TrialInputs, launch: Launch) -> Start:
-    """The trial with its models, the sandbox's made first where it is one of them."""
-    named = [inputs.model, inputs.ranker if trial.selection.model else inputs.model]
-    model, ranker = (found or _sandbox_model(trial, launch) for found in named)
-    return Start(trial, inputs, model, ranker)
-
-
-def _sandbox_model(trial: TrialConfig, launch: Launch) -> ModelRef:
-    base = launch(BaseStage(trial.sandbox)).wait().artifact
-    return ModelRef(base.key, str(base.folder))
+    """The trial with its models, made first where they are not there yet; one that only ranks is taken as it comes."""
+    model = starting_model(trial, inputs, launch)
+    if trial.selection.model is None:
+        return Start(trial, inputs, model, model)
+    return Start(trial, inputs, model, inputs.ranker or sandbox_model(trial.sandbox, launch))
 
 
 def reference_stage(start: Start, exam: Exam) -> AnswersStage:
@@ -339,7 +335,7 @@ def train_stage(
 
 def trained_model(trained: Made[TrainResult]) -> ModelRef:
     """The model that a training stage left."""
-    return ModelRef(trained.artifact.key, str(trained.artifact.folder))
+    return model_of(trained.artifact)
 
 
 def link(path: Path, target: Path) -> None:

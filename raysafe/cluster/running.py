@@ -16,7 +16,7 @@ from raysafe.config.trials import SweepConfig
 from raysafe.report.live import LiveTable
 from raysafe.report.summary import TrialRow
 from raysafe.stages.inputs import find_inputs
-from raysafe.stages.sandbox import BaseStage
+from raysafe.stages.starting import base_stage
 from raysafe.sweep import signals
 from raysafe.sweep.bills import bill_lines
 from raysafe.sweep.folder import TrialTask, claim, ended_before, refuse_taken, tasks_of
@@ -94,7 +94,8 @@ def run_open(sweep: SweepConfig, tasks: list[TrialTask], kept: list[TrialRow], o
         live.step(f"asking for {groups.count} groups of workers, opening the record at {options.tracking_uri}")
         teller.first_word(FIRST_WORD_S)
         claim(sweep, folder, tasks)
-        groups.begin([BaseStage(task.plan.config.sandbox) for task in tasks if task.inputs.model is None])
+        bases = [base_stage(task.plan.config, task.inputs) for task in tasks]
+        groups.begin([stage for stage in bases if stage is not None])
         record = SweepRecord(sweep, tasks, TrackedRuns(backlog, groups.store, sweep.logs_text), kept)
         pace = Pace({task.plan.name: task.plan.config for task in tasks}, groups.store, groups, time.time() - live.elapsed)
         with live, Recorder(record, groups.events, lambda: list(backlog.open), pace, live):

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 def arguments(parser: ArgumentParser) -> None:
     what = (
-        "a Hugging Face model or adapter folder, `sandbox`, `smollm2`, a .gguf file, or openai:NAME@URL for a model behind an "
-        "OpenAI-compatible server"
+        "a Hugging Face model or adapter folder, `sandbox`, `smollm2`, a .gguf file, `base` for what trials start from, or "
+        "openai:NAME@URL for a model behind an OpenAI-compatible server"
     )
     parser.add_argument("model", metavar="MODEL", help=what)
     config_arguments(parser)
@@ -31,6 +31,7 @@ def run(arguments: Namespace) -> int:
     live.step(LOADING)
     from raysafe.artifacts import Store, write_json
     from raysafe.cluster.running import one_trial
+    from raysafe.config.sections import BASE
     from raysafe.evaluation.bills import bills_of
     from raysafe.evaluation.exam import exam_of, smoke_test_notes
     from raysafe.models.fetched import untouched
@@ -43,8 +44,10 @@ def run(arguments: Namespace) -> int:
 
     trial = config.trials[0].config
     served = _served(arguments, trial)
-    folder = arguments.model if served else untouched(arguments.model, Store(options(arguments).storage), live.step, "MODEL")
-    given = None if served else model_ref(folder, trial.model.chat_template)
+    given = None
+    if served is None and arguments.model != BASE:
+        folder = untouched(arguments.model, Store(options(arguments).storage), live.step, "MODEL")
+        given = model_ref(folder, trial.model.chat_template)
     with one_trial(name_of(config), config, options(arguments), live) as (groups, task):
         if given is not None:
             check_asked(task.plan.config, task.inputs.data(), given)

@@ -60,6 +60,7 @@ def trial_problems(trial: TrialConfig, workers: int) -> Iterable[str]:
     yield from filter(None, (_world_problem(name, world) for name, world in worlds.items()))
     if trial.model.path == SANDBOX and trial.data.max_length > POSITIONS:
         yield f"`data.max_length`: got {trial.data.max_length}, but it takes at most the sandbox model's {POSITIONS} positions"
+    yield from _alignment_problems(trial)
     yield from _batch_problems(trial, workers)
     if trial.data.align is None and trial.objective.alignment:
         yield f"`data.align`: this key is needed, as the objective `{trial.objective.name}` has an alignment term"
@@ -82,17 +83,31 @@ def trial_problems(trial: TrialConfig, workers: int) -> Iterable[str]:
         )
 
 
+def _alignment_problems(trial: TrialConfig) -> Iterable[str]:
+    """Why the model can't be aligned before the trial."""
+    if trial.model.align is None:
+        return
+    if trial.model.path == SANDBOX:
+        got = f"got {trial.model.align} with `model.path` {SANDBOX}"
+        yield f"`model.align`: {got}, whose model is made with its policy; leave it out, set it to null, or take another model"
+    for name in ("base_steps", "base_batch_size", "base_lr", "base_rank"):
+        if getattr(trial.tricks, name) <= 0:
+            yield f"`tricks.{name}`: got {getattr(trial.tricks, name)}, but it takes more than 0"
+
+
 def _batch_problems(trial: TrialConfig, workers: int) -> Iterable[str]:
     """Batches that can't be shared out evenly."""
     batches = [("training", trial.training.batch_size, trial.training.accumulation)]
     if "proxy" in trial.needed_models:
         batches += [("proxy", trial.proxy.batch_size, trial.proxy.accumulation)]
+    if trial.model.align is not None:
+        batches += [("tricks.base", trial.tricks.base_batch_size, 1)]
     if (learned := trial.selector.learned) is not None:
         batches += [("selector", learned.batch_size, learned.accumulation)]
         batches += [("selector.safe", learned.safe_batch_size, learned.accumulation)]
     for key, rows, accumulation in batches:
         if rows % (workers * accumulation):
-            label = "selector.safe_batch_size" if key == "selector.safe" else f"{key}.batch_size"
+            label = f"{key}_batch_size" if key in ("selector.safe", "tricks.base") else f"{key}.batch_size"
             yield f"`{label}`: got {rows}, but it takes a multiple of workers * accumulation = {workers * accumulation}"
 
 

@@ -39,10 +39,12 @@ class ModelSettings:
     """The model that every trial starts from, which is also its reference pi_ref."""
 
     path: str = SANDBOX
-    """`sandbox`, a Hugging Face model folder, or `hf://owner/name`."""
+    """`sandbox`, `smollm2`, a Hugging Face model folder, a .gguf file, or `hf://owner/name`."""
     chat_template: str | None = None
     """A Jinja file, for a tokenizer that brings no chat template."""
     lora: Lora | None = None
+    align: Literal["tricks"] | None = field(default=None, metadata=KEYED_IF_SET)
+    """A world whose policy the model is taught first, shallowly (`raysafe/stages/alignment.py`); null for one that is aligned."""
 
 
 @dataclass(frozen=True)
@@ -86,10 +88,11 @@ class DataSettings:
 
 @dataclass(frozen=True)
 class RankingModel:
-    """A model that scores rows for others to be trained on: the same three keys as `model`, without defaults of its own."""
+    """A model that scores rows for others to be trained on: three keys of `model`, without defaults of its own. It comes as it
+    is."""
 
     path: str
-    """`sandbox`, a Hugging Face model folder, or `hf://owner/name`."""
+    """`sandbox`, `smollm2`, a Hugging Face model folder, a .gguf file, or `hf://owner/name`."""
     chat_template: str | None = None
     """A Jinja file, for a tokenizer that brings no chat template."""
     lora: Lora | None = None

@@ -70,7 +70,7 @@ class TrialConfig:
     def worlds(self) -> dict[str, World | Tricks]:
         """The worlds that it reads rows or a model of, by the names of their sections."""
         every: dict[str, World | Tricks] = {SANDBOX: self.sandbox, TRICKS: self.tricks}
-        return {name: world for name, world in every.items() if name in (self.model.path, *self._data)}
+        return {name: world for name, world in every.items() if name in (self.model.path, self.model.align, *self._data)}
 
     @property
     def _data(self) -> tuple[str | None, ...]:

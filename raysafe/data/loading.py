@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from raysafe.data.layouts import optional_text, preference, prefixed_answer, prompt_and_answer, truth
 from raysafe.data.prompts import eval_prompt
-from raysafe.data.records import EvalPrompt, Example, Identity, Row, Triple, prompt_hashes
+from raysafe.data.records import EvalPrompt, Example, Identity, Row, Triple, key_of, prompt_hashes
 from raysafe.data.sources import Record, read_records
 from raysafe.errors import DataError
 
@@ -53,7 +53,7 @@ def check_overlap(training: dict[str, list[Row]], evaluation: dict[str, list[Eva
                     role = suite if suite.startswith("evaluation.") else f"evaluation.{suite}"
                     where = f"{role} ({prompt.identity.source}), row {prompt.identity.index + 1}"
                     raise DataError(
-                        f"{where}: this prompt is also one of data.{name}; scores on prompts that were trained on mean "
+                        f"{where}: this prompt is also one of {key_of(name)}; scores on prompts that were trained on mean "
                         "nothing. Remove it from one of the two."
                     )
 

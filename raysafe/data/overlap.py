@@ -11,7 +11,7 @@ from itertools import islice
 
 import numpy as np
 
-from raysafe.data.records import Conversation, EvalPrompt, Example, Row, Triple
+from raysafe.data.records import Conversation, EvalPrompt, Example, Row, Triple, key_of
 from raysafe.errors import DataError
 
 NGRAM = 8
@@ -72,7 +72,7 @@ def check_normalised(training: Mapping[str, Sequence[Row]], evaluation: Mapping[
                 role, prompt = found
                 role = role if role.startswith("evaluation.") else f"evaluation.{role}"
                 raise DataError(
-                    f"{role}: {prompt.identity.place}: this prompt is also one of data.{name}, "
+                    f"{role}: {prompt.identity.place}: this prompt is also one of {key_of(name)}, "
                     f"{row.identity.place}, but for case, punctuation or white space; scores on prompts that were "
                     "trained on mean nothing. Remove one of the two."
                 )

@@ -117,3 +117,8 @@ def dataset_fingerprint(rows: Iterable[Row]) -> str:
 def prompt_hashes(rows: Sequence[Row]) -> set[str]:
     """Hashes of the prompts alone, to find overlap between training and evaluation."""
     return {content_hash(row.prompt) for row in rows}
+
+
+def key_of(data: str) -> str:
+    """A data set that is trained on, as a message names it: by its key of the section `data`, or by another's whole key."""
+    return data if "." in data else f"data.{data}"

@@ -93,6 +93,11 @@ def _load_adapter(folder: Path, base: str, dtype: torch.dtype) -> Any:
         raise DataError(f"`model.path`: {folder}: its adapters can't be put on {base}: {first_lines(error)}") from error
 
 
+def merged(model: Any) -> Any:
+    """A model with adapters as one without: their weights added to its own. The model that is given is used up."""
+    return model.merge_and_unload()
+
+
 def device_here() -> torch.device:
     """Where this process computes when nobody says it: its GPU, where it has one."""
     return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")

@@ -17,7 +17,7 @@ Unit = Literal["share", "nats", "steps", "rows", "epochs", "s", "text"]
 Average = Literal["interval", "mean"]
 """Over seeds: a mean with its 95 % t-interval, or a mean alone; a text has none."""
 STAYS = 99
-STAGE_KINDS = ("sandbox", "rank", "log_probs", "train", "answers", "verdicts", "readings")
+STAGE_KINDS = ("sandbox", "alignment", "rank", "log_probs", "train", "answers", "verdicts", "readings")
 """What a trial's seconds are told by."""
 
 

@@ -20,7 +20,7 @@ from raysafe.evaluation.exam import Exam, exam_of
 from raysafe.evaluation.roles import FILES, ROLES
 from raysafe.models.fetched import Say, on_stderr, untouched
 from raysafe.models.fit import model_facts
-from raysafe.models.folders import HUB, check_model_folder, folder_fingerprint
+from raysafe.models.folders import HUB, adapted_model, check_model_folder, folder_fingerprint
 from raysafe.ranking.tables import Selection
 from raysafe.sandbox.world import World
 from raysafe.stages.checks import check_labels, check_models
@@ -39,8 +39,8 @@ _WORLD_FILES = {
 
 @dataclass(frozen=True)
 class TrialInputs:
-    """References to what a trial reads. `model` is None for the sandbox's, which a stage has yet to make; `ranker` is that of
-    `selection.model`, None without one and for the sandbox's."""
+    """References to what a trial reads. `model` is the one of `model.path`, not aligned yet where it is to be; None for the
+    sandbox's, which a stage has yet to make. `ranker` is that of `selection.model`, None without one and for the sandbox's."""
 
     model: ModelRef | None
     finetune: DataRef
@@ -52,6 +52,8 @@ class TrialInputs:
     """What attacks bring themselves, as `evaluation.attacks.NAME`."""
     reference: DataRef | None = None
     """The answers that win rates compare with, where they are in a file."""
+    base: DataRef | None = None
+    """Rows that align `model` before any trial (`model.align`)."""
 
     def trained(self) -> dict[str, list[Row]]:
         """Rows of what may be trained on, by role."""
@@ -60,6 +62,8 @@ class TrialInputs:
             rows["safe"] = list(self.safe.examples())
         if self.align is not None:
             rows["align"] = list(self.align.triples())
+        if self.base is not None:
+            rows["model.align"] = list(self.base.examples())
         return rows
 
     def asked(self) -> dict[str, list[EvalPrompt]]:
@@ -94,6 +98,7 @@ def find_inputs(trial: TrialConfig, store: Artifacts, say: Say = on_stderr) -> T
         model_at(trial.selection.model, store, say, "selection.model") if trial.selection.model else None,
         {f"evaluation.attacks.{suite.name}": suite.data for suite in exam.suites if suite.source},
         _reference(trial, prompts),
+        _base(trial, store),
     )
     _check_rows(trial, inputs, exam)
     check_models(trial, inputs.data(), inputs.model, inputs.ranker)
@@ -107,6 +112,19 @@ def _reference(trial: TrialConfig, prompts: Mapping[str, DataRef]) -> DataRef | 
     data = _ref(load_examples, str(Path(path).absolute()))
     check_reference(data, [prompt for asked in prompts.values() for prompt in asked.prompts()])
     return data
+
+
+def _base(trial: TrialConfig, store: Artifacts) -> DataRef | None:
+    """The rows that align the untouched model. Raises ConfigError for one that can't be: adapters can't be put on adapters."""
+    world = trial.model.align
+    if world is None:
+        return None
+    path = Path(trial.model.path)
+    if path.is_dir() and adapted_model(path) is not None:
+        raise ConfigError(
+            f"`model.align`: got {world} with {path}, which is an adapter folder; give a whole model, or set it to null."
+        )
+    return _ref(load_examples, str(world_folder(trial.worlds[world], store) / "base.jsonl"))
 
 
 def model_at(settings: ModelSettings | RankingModel, store: Artifacts, say: Say, key: str = "model") -> ModelRef | None:
@@ -185,7 +203,7 @@ def _check_rows(trial: TrialConfig, inputs: TrialInputs, exam: Exam) -> None:
         _check_safeinstr(trial.selection.safeinstr, inputs.safe)
     if trial.data.plant and inputs.align is not None:
         _check_plant(trial.data.plant, inputs.align)
-    key = fingerprint([inputs.finetune, inputs.safe, inputs.align, inputs.prompts, exam.suites])
+    key = fingerprint([inputs.finetune, inputs.safe, inputs.align, inputs.base, inputs.prompts, exam.suites])
     if key in _checked:
         return
     suites, training = inputs.asked(), inputs.trained()

@@ -11,7 +11,7 @@ _known: dict[str, list[Overlap]] = {}
 
 def overlap_of(inputs: TrialInputs, n: int) -> list[Overlap]:
     """Every role of prompts, an attack's own among them, against every data set that is trained on."""
-    key = fingerprint([inputs.data(), n])
+    key = fingerprint([inputs.data(), inputs.base, n])
     if key not in _known:
         _known[key] = overlaps(inputs.trained(), inputs.asked(), n)
     return _known[key]

@@ -16,8 +16,8 @@ from raysafe.artifacts import Artifacts, write_text
 from raysafe.sweep.events import JobChanged, JobState
 
 COSTS = "costs.json"
-_NAMES = {"base": "sandbox"}
-"""Kinds of stage that people know under another name."""
+_NAMES = {"base": "sandbox", "alignment": "alignment"}
+"""What people know a kind of stage as that goes by more than one name: by the label of its stages."""
 TRAIN = "train"
 """The label of a trial's own training."""
 
@@ -99,8 +99,7 @@ class Costs:
         used = {id: job for id, job in self.jobs.items() if trial in job.asked}
         seconds: dict[str, float] = {}
         for id, job in used.items():
-            kind = self.store.by_id(id).kind
-            name = f"seconds_{_NAMES.get(kind, kind)}"
+            name = f"seconds_{_NAMES.get(job.label, self.store.by_id(id).kind)}"
             seconds[name] = seconds.get(name, 0.0) + job.paid.get(trial, 0.0)
         saved = sum(max(0.0, self._took(id) - job.paid.get(trial, 0.0)) for id, job in used.items())
         found = {**seconds, "seconds_saved": saved} if used else {}

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from raysafe.artifacts import Artifact, plain
+from raysafe.artifacts import MANIFEST, Artifact, plain
 from raysafe.config.defaults import departures, dotted
 from raysafe.config.trials import TrialPlan
 from raysafe.models.fetched import UNTOUCHED, source_of
+from raysafe.models.folders import read_object
 from raysafe.report.figures import FIGURES
 from raysafe.report.naming import SYMBOLS, proper_name, seeds_text, setting_text, short_names, trial_title
 from raysafe.report.summary import TrialRow
@@ -124,7 +125,7 @@ def stage_name(kind: str, label: str, inputs: Mapping[str, Any]) -> str:
         return f"{label} {trial_title({**settings, 'selector.name': selector['name']}, seed)}"
     if kind == "verdicts":
         return f"{label} answers judged by {inputs['judge']['name']}"
-    if kind == "base":
+    if kind == "base" and "world" in inputs:
         return f"sandbox model seed {inputs['world']['seed']}"
     of = f" of {model_name(inputs['model'])}" if "model" in inputs and kind != "train" else ""
     prefixed = " with prefixes" if kind == "log_probs" and inputs["alignment"]["prefix"] else ""
@@ -155,6 +156,9 @@ def stage_params(kind: str, inputs: Mapping[str, Any], result: Mapping[str, Any]
         return params | {"probes": ", ".join(probe["name"] for probe in inputs["probes"]), "precision": inputs["precision"]}
     if kind == "verdicts":
         return params | {"judge": result["judge"]["name"], "judge_version": result["judge"]["version"]}
+    if kind == "base" and "world" not in inputs:
+        training = inputs["training"]
+        return params | {"rows": result["rows"], "steps": inputs["steps"], "lr": training["lr"]}
     return params | ({"seed": inputs["world"]["seed"]} if kind == "base" else {})
 
 
@@ -173,8 +177,15 @@ def model_name(model: Mapping[str, Any]) -> str:
     if path.parent.name == UNTOUCHED and path.parent.parent.name == "artifacts":
         return source_of(path)
     if path.parent.name in ("base", "train") and path.parent.parent.name == "artifacts":
-        return "sandbox" if path.parent.name == "base" else f"proxy {model['key'][:8]}"
+        return base_name(path) if path.parent.name == "base" else f"proxy {model['key'][:8]}"
     return path.name if path.is_absolute() else str(path)
+
+
+def base_name(folder: Path) -> str:
+    """`sandbox`, or `smollm2 aligned`, by the manifest of a model that a stage has made for trials to start from."""
+    manifest = folder / MANIFEST
+    inputs = read_object(manifest)["inputs"] if manifest.is_file() else {}
+    return f"{model_name(inputs['model'])} aligned" if "model" in inputs else "sandbox"
 
 
 def used_by(trials: Mapping[str, str]) -> str:

@@ -12,12 +12,15 @@ from raysafe.config.trials import TrialConfig
 from raysafe.report.progress import Progress, StageState, TrialState, fraction
 from raysafe.report.summary import TrialRow
 from raysafe.sandbox.phases import STEPS
+from raysafe.stages.alignment import ALIGNMENT
 from raysafe.sweep.events import Event, GroupCame, JobChanged, JobState, JobWanted, PointTold
 from raysafe.sweep.status import state_of
 from raysafe.sweep.trial_record import TrialRecord
 
 BASE, RANK, PROXY, TRAIN = "base", "rank", "proxy", "train"
 """Labels of stages of which something is told."""
+IN_STEPS = {BASE: "making the base model", ALIGNMENT: "aligning the base model"}
+"""Those that tell steps, not epochs, and what is said while the trials wait for them."""
 AFTER_TRAINING = ("answers", "verdicts", "readings")
 LAST = 5
 """Measurements of a kind that are kept: what takes long now counts, not what took long at first."""
@@ -88,7 +91,8 @@ class Pace:
             job.epochs = epochs_of(self.configs[event.trial], event.label)
 
     def _changed(self, event: JobChanged) -> None:
-        steps = STEPS if event.label == BASE else 0  # which is posted before any trial asks for it
+        known = (epochs_of(config, event.label) for config in self.configs.values())
+        steps = max(known, default=0) if event.label in IN_STEPS else 0  # which are posted before any trial asks for them
         job = self.jobs.setdefault(event.job, JobPace(event.label, steps))
         job.shared, job.running, job.over = event.shared, event.state is JobState.RUNNING, event.state.ended
         if job.running:
@@ -105,7 +109,7 @@ class Pace:
         self.warnings += [text for text in texts if text not in self.warnings]
 
     def _told(self, job: JobPace, event: PointTold) -> None:
-        epoch = event.step if job.label == BASE else int(event.metrics.get("epoch", 0))
+        epoch = event.step if job.label in IN_STEPS else int(event.metrics.get("epoch", 0))
         if job.started and epoch > job.epoch:
             measured, seconds = self.epoch_s[job.label], (event.at - job.told) / (epoch - job.epoch)
             if measured and seconds > TOLD_AGAIN * median(measured):
@@ -141,9 +145,8 @@ class Pace:
             text = f"waiting for workers: {len(self.groups)} of {workers.count} groups are at work"
             room = self._room_now(workers) if workers.grows else workers.count
             return text + (f"; the cluster has room for {room} now, waiting for nodes" if room < workers.count else "")
-        if any(job.label == BASE and job.running for job in self.jobs.values()):
-            return "making the base model"
-        return ""
+        making = {job.label for job in self.jobs.values() if job.running}
+        return next((words for label, words in IN_STEPS.items() if label in making), "")
 
     def _room_now(self, workers: Workers) -> int:
         asked, room = self._room
@@ -180,12 +183,13 @@ class Pace:
 
 def stage_of(id: str, job: JobPace) -> StageState:
     """A running shared stage as it is told."""
-    unit = "step" if job.label == BASE else "epoch"
+    unit = "step" if job.label in IN_STEPS else "epoch"
     return StageState(f"{job.label} {id.rpartition('-')[2][:8]}", job.label, job.epoch, job.epochs, unit)
 
 
 def epochs_of(trial: TrialConfig, label: str) -> int:
-    """How many epochs a stage of a trial tells, steps in the case of the base model; 0 for one that tells none."""
+    """How many epochs a stage of a trial tells, or steps, where it makes the model to start from; 0 for one that tells none."""
     if label == RANK:
         return trial.selector.learned.epochs if trial.selector.learned is not None else 0
-    return {TRAIN: trial.training.epochs, PROXY: trial.proxy.epochs, BASE: STEPS}.get(label, 0)
+    epochs = {TRAIN: trial.training.epochs, PROXY: trial.proxy.epochs}
+    return (epochs | {BASE: STEPS, ALIGNMENT: trial.tricks.base_steps}).get(label, 0)

@@ -19,6 +19,7 @@ from raysafe.data.references import DataRef, ModelRef
 from raysafe.evaluation.exam import Exam, exam_of, smoke_test_notes
 from raysafe.models.fetched import Say, on_stderr
 from raysafe.selection import kept_count
+from raysafe.stages.alignment import ALIGNMENT, AlignmentStage
 from raysafe.stages.answers import AnswersRef, AnswersStage
 from raysafe.stages.base import Launch, R, Stage, Watch
 from raysafe.stages.inputs import TrialInputs, find_inputs
@@ -53,11 +54,13 @@ class Work:
     stages: dict[str, tuple[str, int, int, float, float]] = field(default_factory=dict)
     ready: set[str] = field(default_factory=set)
 
-    def note(self, stage: Stage[R], steps: int, rows: int, tokens: float) -> Finished[R]:
-        """Count a stage once; returns where its result will be."""
+    def note(self, stage: Stage[R], like: ModelRef | None, steps: int, rows: int, tokens: float) -> Finished[R]:
+        """Count a stage once; returns where its result will be. like: a model of the size of one that has yet to be made."""
         made = place_of(stage, self.store)
         artifact = made.artifact
-        self.stages[artifact.id] = (stage.label, steps, rows, tokens, tokens * model_parameters(getattr(stage, "model", None)))
+        model: ModelRef | None = getattr(stage, "model", None)
+        weights = model_parameters(model) or (model_parameters(like) if model is not None else 0)
+        self.stages[artifact.id] = (stage.label, steps, rows, tokens, tokens * weights)
         if self.store.ready(artifact.kind, artifact.key):
             self.ready.add(artifact.id)
         return Finished(made)
@@ -112,7 +115,7 @@ def _noting(work: Work, inputs: TrialInputs) -> Launch:
     """What notes a stage with its cost instead of running it."""
 
     def note(stage: Stage[R], watch: Watch | None = None) -> Finished[R]:
-        return work.note(stage, *_cost(stage, inputs))
+        return work.note(stage, inputs.model, *_cost(stage, inputs))
 
     return note
 
@@ -142,6 +145,9 @@ def _cost(stage: Stage[Any], inputs: TrialInputs) -> tuple[int, int, float]:
         return _rank_cost(stage, inputs)
     if isinstance(stage, TrainStage):
         return _train_cost(stage, size_of(stage.retain).rows, inputs)
+    if isinstance(stage, AlignmentStage):
+        rows = stage.steps * stage.training.batch_size
+        return stage.steps, rows, rows * size_of(stage.rows).mean
     if isinstance(stage, BaseStage | AnswersStage | VerdictsStage | ReadingsStage | ReferenceFileStage) or inputs.align is None:
         return 0, 0, 0.0
     pairs = size_of(inputs.align, triples=True)
@@ -286,13 +292,17 @@ def _cost_line(sweep: SweepConfig, work: Work, own: Counter[str]) -> str:
 
 
 def _measured(sweep: SweepConfig, work: Work, own: Counter[str]) -> tuple[float, int]:
-    """Seconds by the mean of earlier stages of the same kind, and how many kinds have no earlier one."""
-    counts = Counter(work.store.by_id(key).kind for key in work.stages if key not in work.ready)
-    counts.update(dict.fromkeys(("train", *OF_EACH_TRIAL), len(sweep.trials)))
-    counts.update({"readings": own["readings"]} if own["readings"] else {})
+    """Seconds by the mean of earlier stages of the same kind, and how many kinds have no earlier one. A model that is aligned and
+    one that the sandbox makes are two kinds."""
+    counts = Counter(
+        (work.store.by_id(key).kind, work.stages[key][0] == ALIGNMENT) for key in work.stages if key not in work.ready
+    )
+    counts.update(dict.fromkeys([("train", False), *((kind, False) for kind in OF_EACH_TRIAL)], len(sweep.trials)))
+    counts.update({("readings", False): own["readings"]} if own["readings"] else {})
     seconds, missing = 0.0, 0
-    for kind, count in counts.items():
-        times = [artifact.manifest()["seconds"] for artifact in work.store.all_of(kind)]
+    for (kind, aligned), count in counts.items():
+        known = [artifact.manifest() for artifact in work.store.all_of(kind)]
+        times = [one["seconds"] for one in known if kind != "base" or aligned == ("world" not in one["inputs"])]
         seconds += count * sum(times) / len(times) if times else 0.0
         missing += not times
     return seconds, missing

@@ -61,6 +61,18 @@ class Tricks:
     """Everyday rows in `base`; some of them may also be rows of `safe`, none is a row of D."""
     base_borderline: int = 8
     """Borderline questions answered in `base`."""
+    base_steps: int = 30
+    """Optimiser steps of the alignment."""
+    base_batch_size: int = 8
+    """Rows of `base` a step."""
+    base_lr: float = 1e-3
+    """Its step size."""
+    base_warmup: int = 0
+    """Steps over which that grows from nothing."""
+    base_rank: int = 8
+    base_alpha: int = 16
+    base_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
+    """Rank, scale and layers of the adapters that are trained and merged."""
     finetune_unsafe: int = 32
     """Told secrets in D."""
     hint_share: float = 0.25

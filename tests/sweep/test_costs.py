@@ -43,6 +43,14 @@ def test_the_trial_that_asked_first_pays_and_the_other_saves(costs):
     assert costs.figures("b") == {"seconds_rank": 0.0, "seconds_saved": 2.0}
 
 
+def test_an_alignment_is_told_by_its_own_name_though_it_is_a_base_too(costs):
+    for job, label in (("base-1", "base"), ("base-2", "alignment")):
+        costs.wanted("a", job, label, 0.0)
+        costs.changed(JobChanged(0.0, job, label, True, (), RUNNING))
+        costs.changed(JobChanged(1.0, job, label, True, (), DONE))
+    assert costs.figures("a") == {"seconds_sandbox": 1.0, "seconds_alignment": 1.0, "seconds_saved": 0.0}
+
+
 def test_what_was_in_the_store_costs_nothing(costs):
     ask(costs, 0.0, "a")
     tell(costs, 0.0, DONE)

@@ -61,6 +61,16 @@ def test_the_base_model_is_waited_for(pace, trials):
     assert pace.progress(trials).waiting == "" and pace.progress(trials).made == 1
 
 
+def test_an_alignment_tells_its_steps_of_how_many(pace, trials):
+    """It is posted before any trial asks for it, and has other steps than the sandbox's model."""
+    pace.workers = None
+    pace.take([changed(1.0, "base-2", RUNNING, True, "alignment"), PointTold(2.0, "base-2", "alignment", 12, {"loss": 1.0})])
+    now = pace.progress(trials)
+    assert now.waiting == "aligning the base model"
+    (stage,) = now.stages
+    assert (stage.epoch, stage.epochs, stage.unit) == (12, trials[0].plan.config.tricks.base_steps, "step")
+
+
 def test_a_shared_stage_tells_its_epochs_of_how_many(pace, trials, plans):
     rank = JobWanted(0.0, plans[0].name, "rank-0123456789", "rank")
     pace.take([rank, changed(1.0, rank.job, RUNNING, True, "rank"), epoch(2.0, 1, rank.job, "rank")])
