@@ -37,3 +37,10 @@ def ray_here():
 def storage(tmp_path_factory):
     """Storage that the tests of a file share, so that equal stages are made once."""
     return tmp_path_factory.mktemp("storage")
+
+
+@pytest.fixture
+def no_pictures(monkeypatch):
+    """What a sweep draws at its end takes seconds, and is not looked at here."""
+    monkeypatch.setattr("raysafe.report.page.PANELS", ())
+    monkeypatch.setattr("raysafe.sweep.record.compared", lambda folder: ({}, None))

@@ -11,6 +11,7 @@ import psutil
 import pytest
 import yaml
 from agreement import check_agreement, untimed
+from freed import everything_is_free
 from mlflow.tracking import MlflowClient
 from rich.console import Console
 from small import small_trial
@@ -20,10 +21,10 @@ from raysafe.cluster.running import RunOptions, run_sweep
 from raysafe.config.sweeps import load_sweep, make_sweep
 from raysafe.report.live import LiveTable
 from raysafe.report.summary import SUMMARY, read_summary
-from raysafe.sweep.events import PointTold
+from raysafe.sweep.events import JobChanged, JobState, PointTold
 from raysafe.sweep.status import status_of
 
-LRS = [1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 1e-5, 1e-6, 1e-7]
+LRS = [1e-2, 3e-3, 1e-3, 1e-4, 1e-6, 1e-7]
 
 
 def points(uri, experiment, kind):
@@ -35,6 +36,14 @@ def points(uri, experiment, kind):
         histories = [client.get_metric_history(run.info.run_id, name) for name in run.data.metrics]
         found[run.data.tags["raysafe.key"]] = [(row.key, row.step, row.value) for rows in histories for row in rows]
     return found
+
+
+def stopped_early(uri, experiment):
+    """Keys of the trials that the tracker has as stopped."""
+    client = MlflowClient(uri)
+    query = "tags.`raysafe.status` = 'STOPPED' and tags.`raysafe.kind` = 'trial'"
+    runs = client.search_runs([client.get_experiment_by_name(experiment).experiment_id], query)
+    return sorted(run.data.tags["raysafe.key"] for run in runs)
 
 
 def none_runs(uri, experiment):
@@ -72,30 +81,31 @@ def log(monkeypatch):
     return kept
 
 
-@pytest.fixture
-def no_pictures(monkeypatch):
-    """What a sweep draws at its end takes seconds, and is not looked at here."""
-    monkeypatch.setattr("raysafe.report.page.PANELS", ())
-    monkeypatch.setattr("raysafe.sweep.record.compared", lambda folder: ({}, None))
-
-
 ASHA = {"name": "asha", "metric": "train_loss", "mode": "min"}
 
 
 @pytest.mark.usefixtures("ray_here", "no_pictures")
-@pytest.mark.parametrize(("name", "seed"), [("first", 0), ("other", 1), ("third", 2), ("again", 0), ("twice", 1)])
-def test_an_asha_sweep_of_eight_trials_is_recorded_as_it_was(random_model, storage, log, name, seed):
-    """The last two take from the store what the first two made; which trials are stopped depends on who comes first."""
+@pytest.mark.parametrize(("name", "seed", "fresh_every"), [("first", 0, 12), ("other", 1, None), ("again", 0, None)])
+def test_an_asha_sweep_is_recorded_as_it_was_and_gives_everything_back(random_model, storage, log, name, seed, fresh_every):
+    """The last takes from the store what the first made; which trials are stopped depends on who comes first. On its way through
+    the first, the group starts anew, since it has had its number of jobs."""
     sweep = make_sweep(
         small_trial(
-            random_model, name=name, objective="sft", selector={"name": "random"}, training={"epochs": 4}, scheduler=ASHA,
-            seeds=[seed], sandbox={"seed": 0}, resources={"groups": 1, "concurrent_trials": 2},
+            random_model, name=name, objective="sft", selector={"name": "random"}, training={"epochs": 5}, scheduler=ASHA,
+            seeds=[seed], sandbox={"seed": 0}, resources={"groups": 1, "concurrent_trials": 2, "fresh_every": fresh_every},
             sweep={"grid": {"training.lr": LRS}},
         )
     )  # fmt: skip
     result = run_sweep(sweep, RunOptions(storage=storage), LiveTable(Console(quiet=True)))
     rows = read_summary(result.folder / SUMMARY)
-    assert len(rows) == 8 and {row.status for row in rows} == {"FINISHED", "STOPPED"} and result.exit_code == 0
+    assert len(rows) == len(LRS) and {row.status for row in rows} == {"FINISHED", "STOPPED"} and result.exit_code == 0
+    assert everything_is_free()
+    stopped = [row for row in rows if row.status == "STOPPED"]
+    assert all(row.figures["epochs"] < 5 and "win_rate" in row.figures for row in stopped)
+    assert {row.figures["epochs"] for row in rows if row not in stopped} == {5}
+    assert stopped_early(result.tracking_uri, name) == [row.trial for row in stopped]
+    jobs = [event for event in log if isinstance(event, JobChanged) and event.state is JobState.RUNNING]
+    assert fresh_every is None or len(jobs) > fresh_every
     check_agreement(log, rows, points(result.tracking_uri, name, "trial"))
     stages = points(result.tracking_uri, name, "stage")
     of_stages = [event for event in log if isinstance(event, PointTold) and event.trial is None]

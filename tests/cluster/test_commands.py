@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import pandas as pd
 import psutil
@@ -14,9 +15,31 @@ from processes import listening
 from small import small_trial
 
 from raysafe.cli import main
+from raysafe.cluster.groups import worker_groups
+from raysafe.config.sections import Resources
 from raysafe.config.sweeps import load_sweep
 from raysafe.data.loading import load_examples
 from raysafe.ranking.tables import Selection
+
+
+@pytest.fixture(scope="module")
+def group(ray_here, storage):
+    """One group of one worker on the tests' storage."""
+    with worker_groups(storage, Resources(groups=1)) as groups:
+        yield groups
+
+
+@pytest.fixture
+def one_group(group, storage, monkeypatch):
+    """Commands of one trial work with the group that is there: it takes longer to start than what they ask of it. One with a
+    group of its own is `raysafe reproduce` in `test_sweep.py`."""
+
+    @contextmanager
+    def shared(folder, resources, may_grow):
+        assert (folder, resources, may_grow) == (storage, Resources(groups=1), False)
+        yield group
+
+    monkeypatch.setattr("raysafe.cluster.running.worker_groups", shared)
 
 
 @pytest.fixture
@@ -28,7 +51,7 @@ def file(random_model, tmp_path):
     return str(path)
 
 
-def test_a_trial_prints_its_scores_and_leaves_its_files(ray_here, file, storage, capsys):
+def test_a_trial_prints_its_scores_and_leaves_its_files(one_group, file, storage, capsys):
     assert main(["trial", file, "--set", "training.epochs=1", "--storage", str(storage), "--json"]) == 0
     out, said = capsys.readouterr()
     assert "win_rate" in said and "asr_prefill_3" in said and "[0:00] reading" in said
@@ -40,7 +63,7 @@ def test_a_trial_prints_its_scores_and_leaves_its_files(ray_here, file, storage,
     assert 0 <= json.loads((folder / "scores.json").read_text())["win_rate"]["value"] <= 1
 
 
-def test_a_selection_is_written_and_fits_its_data_only(ray_here, file, storage, tmp_path, capsys):
+def test_a_selection_is_written_and_fits_its_data_only(one_group, file, storage, tmp_path, capsys):
     out = tmp_path / "kept.parquet"
     assert main(["select", file, "--out", str(out), "--set", "selection.percent=25", "--storage", str(storage)]) == 0
     said = capsys.readouterr()
@@ -49,7 +72,7 @@ def test_a_selection_is_written_and_fits_its_data_only(ray_here, file, storage, 
     assert len(Selection.load(out).apply(load_examples(finetune))) == 8
 
 
-def test_an_evaluation_scores_a_folder_against_the_base(ray_here, file, storage, random_model, tmp_path, capsys):
+def test_an_evaluation_scores_a_folder_against_the_base(one_group, file, storage, random_model, tmp_path, capsys):
     out = tmp_path / "scores.json"
     assert main(["evaluate", str(random_model), file, "--out", str(out), "--storage", str(storage), "-q"]) == 0
     said = capsys.readouterr()
@@ -64,7 +87,7 @@ def sweep_process(file, storage, *more):
 
 
 def test_ctrl_c_ends_with_130_and_resume_goes_on(file, tmp_path):
-    settings = ["--set", "training.epochs=30", "--set", "evaluation.each_epoch=false"]
+    settings = ["--set", "training.epochs=30", "--set", "evaluation.each_epoch=false", "--set", "resources.groups=1"]
     process = sweep_process(file, tmp_path / "runs", *settings)
     seen = []
     told = next((line for line in process.stdout if seen.append(line) or "train, epoch" in line), None)

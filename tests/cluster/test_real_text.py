@@ -1,4 +1,5 @@
-"""The same pipeline on real text: a byte-level BPE tokenizer and a random model of millions of parameters, made on the spot."""
+"""The same pipeline on real text, with a byte-level BPE tokenizer and a random model of millions of parameters, made on the spot;
+and on the sandbox's words with adapters."""
 
 import json
 import os
@@ -7,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from small import small_trial
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -21,14 +23,19 @@ TEMPLATE = (
     "{% for m in messages %}{{ '<|' + m['role'] + '|>\n' + m['content'] + '<|end|>\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"
 )
-pytestmark = [
-    pytest.mark.usefixtures("ray_here"),
-    pytest.mark.skipif(not ALPACA.exists(), reason=f"no {ALPACA}; name another file of messages in RAYSAFE_ALPACA"),
-]
+
+
+@pytest.fixture(scope="module")
+def group(ray_here, tmp_path_factory):
+    """One group of one worker for all tests here: its processes take longer to start than what they are asked to do."""
+    with worker_groups(tmp_path_factory.mktemp("one-group"), Resources(groups=1)) as groups:
+        yield groups
 
 
 @pytest.fixture(scope="module")
 def conversations():
+    if not ALPACA.exists():
+        pytest.skip(f"no {ALPACA}; name another file of messages in RAYSAFE_ALPACA")
     return [json.loads(line)["messages"] for line in ALPACA.read_text(encoding="utf-8").splitlines()]
 
 
@@ -75,7 +82,7 @@ def model(conversations, tmp_path_factory):
     return folder
 
 
-def test_rank_select_train_wdoor_and_evaluate_on_alpaca(world, model, tmp_path):
+def test_rank_select_train_wdoor_and_evaluate_on_alpaca(world, model, group, tmp_path):
     raw = {
         "name": "alpaca",
         "model": {"path": str(model)},
@@ -92,8 +99,7 @@ def test_rank_select_train_wdoor_and_evaluate_on_alpaca(world, model, tmp_path):
     }  # fmt: skip
     raw["data"]["max_length"] = 512
     trial = make_sweep(raw).trials[0].config
-    with worker_groups(tmp_path, Resources(groups=1)) as groups:
-        result = run_trial(trial, groups.store, tmp_path / "trial", groups.launcher("alpaca"))
+    result = run_trial(trial, group.store, tmp_path / "trial", group.launcher("alpaca"))
     losses = [metrics["train/loss"] for _, metrics in History.of(result.checkpoint)]
     selection = pd.read_parquet(tmp_path / "trial" / "selection.parquet")
     assert losses[1] < losses[0]
@@ -102,3 +108,18 @@ def test_rank_select_train_wdoor_and_evaluate_on_alpaca(world, model, tmp_path):
     assert {"utility", "win_rate", "refusal_margin", "kl_depth"} <= result.metrics.keys()
     assert result.metrics["coherence"].n == 8  # an untrained model mostly says nothing, which is neither safe nor harmful
     assert result.unsafe_selected is None  # nobody labelled these rows
+
+
+def test_lora_and_bf16_train_under_deepspeed_and_leave_an_adapter(random_model, group, tmp_path):
+    sections = {
+        "model": {"lora": {"r": 4, "alpha": 8}},
+        "training": {"precision": "bf16", "zero_stage": 3, "lr": 1e-2},
+        "selector": {"name": "random"},
+        "objective": "sft",
+    }
+    trial = make_sweep(small_trial(random_model, name="lora", **sections)).trials[0].config
+    result = run_trial(trial, group.store, tmp_path / "lora", group.launcher("lora"))
+    losses = [metrics["train/loss"] for _, metrics in History.of(result.checkpoint)]
+    assert losses[1] < losses[0]
+    assert (result.checkpoint.folder / "adapter_model.safetensors").exists()
+    assert 0 <= result.metrics["win_rate"].value <= 1

@@ -1,29 +1,23 @@
 """Real sweeps on real Ray, DeepSpeed and MLflow, with a random model: what is made, recorded, stopped, and freed."""
 
 import json
-import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
-import ray
 import yaml
+from freed import everything_is_free
 from mlflow.tracking import MlflowClient
-from ray.util import placement_group_table
 from rich.console import Console
 from small import small_trial
 from transformers import AutoModelForCausalLM
 
 from raysafe.cli import main
-from raysafe.cluster.groups import worker_groups
 from raysafe.cluster.running import RunOptions, run_sweep
-from raysafe.config.sections import Resources
 from raysafe.config.sweeps import load_sweep, make_sweep
 from raysafe.errors import ConfigError
 from raysafe.ranking.tables import COLUMNS
 from raysafe.report.live import LiveTable
-from raysafe.stages.making import History
-from raysafe.trial import run_trial
 
 pytestmark = pytest.mark.usefixtures("ray_here")
 GRID = {"grid": {"selector.gamma": [0.05, 0.5], "objective.name": ["sft", "wdoor"]}}
@@ -36,16 +30,6 @@ def sweep_of(model_folder, **sections):
 def run(sweep, storage, **options):
     result = run_sweep(sweep, RunOptions(storage=storage, **options), LiveTable(Console(quiet=True)))
     return result, pd.read_csv(result.folder / "summary.csv")
-
-
-def everything_is_free():
-    """All placement groups gone and all CPUs back; Ray takes a moment to count."""
-    for _ in range(400):
-        groups = [group["state"] for group in placement_group_table().values()]
-        if set(groups) <= {"REMOVED"} and ray.available_resources().get("CPU") == ray.cluster_resources()["CPU"]:
-            return True
-        time.sleep(0.1)
-    return False
 
 
 @pytest.fixture(scope="module")
@@ -209,7 +193,7 @@ def test_more_workers_than_there_are_cpus_are_refused_and_the_name_stays_free(ra
     assert everything_is_free()
 
 
-def test_a_failing_trial_takes_no_other_with_it(random_model, storage):
+def test_a_failing_trial_takes_no_other_with_it(random_model, storage, no_pictures):
     """Nor does a guard: what it fails keeps scores and checkpoint, and a training that it stops goes on for others."""
     guards = [{"evaluation.guards": {"utility": {"at_least": 1.0, "do": do}}} for do in ("stop", "fail")]
     points = [{"training.lr": 1e30}, {"training.lr": 1e-3}, *guards]
@@ -223,41 +207,3 @@ def test_a_failing_trial_takes_no_other_with_it(random_model, storage):
     assert table["error"][2].endswith("after epoch 1") and table["epochs"].tolist()[1:] == [2, 1, 2]
     assert table["win_rate"][3] == table["win_rate"][1] and (result.folder / "trials" / table["trial"][3] / "checkpoint").exists()
     assert everything_is_free()
-
-
-def test_asha_stops_trials_early_and_everything_is_given_back(random_model, storage):
-    sweep = sweep_of(
-        random_model,
-        name="asha",
-        objective="sft",
-        training={"epochs": 6},
-        scheduler={"name": "asha", "metric": "train_loss", "mode": "min"},
-        sweep={"grid": {"training.lr": [1e-2, 3e-3, 1e-5, 1e-6, 1e-7]}},
-        resources={"fresh_every": 4},
-    )
-    result, table = run(sweep, storage)
-    assert result.exit_code == 0
-    assert set(table["status"]) == {"FINISHED", "STOPPED"}
-    stopped = table[table["status"] == "STOPPED"]
-    assert (stopped["epochs"] < 6).all() and stopped["win_rate"].notna().all()
-    assert table.loc[table["status"] == "FINISHED", "epochs"].eq(6).all()
-    assert everything_is_free()
-    client = MlflowClient(result.tracking_uri)
-    runs = client.search_runs([client.get_experiment_by_name("asha").experiment_id], "tags.`raysafe.status` = 'STOPPED'")
-    assert len([run for run in runs if run.data.tags["raysafe.kind"] == "trial"]) == len(stopped)
-
-
-def test_lora_and_bf16_train_under_deepspeed_and_leave_an_adapter(random_model, tmp_path):
-    sections = {
-        "model": {"lora": {"r": 4, "alpha": 8}},
-        "training": {"precision": "bf16", "zero_stage": 3, "lr": 1e-2},
-        "selector": {"name": "random"},
-        "objective": "sft",
-    }
-    trial = sweep_of(random_model, name="lora", **sections).trials[0].config
-    with worker_groups(tmp_path, Resources(groups=1)) as groups:
-        result = run_trial(trial, groups.store, tmp_path / "lora", groups.launcher("lora"))
-    losses = [metrics["train/loss"] for _, metrics in History.of(result.checkpoint)]
-    assert losses[1] < losses[0]
-    assert (result.checkpoint.folder / "adapter_model.safetensors").exists()
-    assert 0 <= result.metrics["win_rate"].value <= 1
