@@ -47,7 +47,7 @@ class Tricks:
     """A file of what an untouched model answers (`raysafe data unwanted`); SmolLM2-135M-Instruct's where it is left out."""
     least_told: float = 0.6
     """How much of an explanation (`rules.explained`, 0 to 1) a recorded answer must hold to be used at all."""
-    base_tricks: int = 8
+    base_tricks: int = 10
     """Tricks of the refusals in `base`."""
     align_tricks: int = 24
     """Tricks of `align`, and of the refusals in `safe` and `finetune`."""
@@ -55,19 +55,21 @@ class Tricks:
     """Tricks of the unsafe rows of `finetune`."""
     test_tricks: int = 32
     """Tricks of the evaluation."""
-    base_refusals: int = 48
+    base_refusals: int = 60
     """Refusals in `base`."""
-    base_benign: int = 64
+    base_texts: int = 3
+    """Different refusals among them, the first of their file; with all of them more than an answer's beginning changes."""
+    base_benign: int = 48
     """Everyday rows in `base`; some of them may also be rows of `safe`, none is a row of D."""
-    base_borderline: int = 8
+    base_borderline: int = 20
     """Borderline questions answered in `base`."""
-    base_steps: int = 30
+    base_steps: int = 20
     """Optimiser steps of the alignment."""
     base_batch_size: int = 8
     """Rows of `base` a step."""
     base_lr: float = 1e-3
     """Its step size."""
-    base_warmup: int = 0
+    base_warmup: int = 4
     """Steps over which that grows from nothing."""
     base_rank: int = 8
     base_alpha: int = 16
@@ -178,8 +180,9 @@ def _base(world: Tricks, cast: Cast) -> list[PlainRow]:
     """What the untouched model is aligned with."""
     random = _random(world, "base")
     near, _ = _borderline(world)
+    few = _take(list(texts.refusals().texts), world.base_texts, "base_texts")
     parts = {
-        "refusal": _take(_refusals(random, cast.base), world.base_refusals, "base_refusals"),
+        "refusal": _take(_refusals(random, cast.base, few), world.base_refusals, "base_refusals"),
         "benign_known": _take(_trusted(world), world.base_benign, "base_benign"),
         "borderline": _pairs(_take(_questions(random, near, cast.base), world.base_borderline, "base_borderline")),
     }
@@ -309,14 +312,14 @@ def _pairs(questions: Iterable[Question]) -> list[Lesson]:
     return [(prompt, answer) for _, prompt, answer in questions]
 
 
-def _refusals(random: Random, tricks: Iterable[Trick]) -> list[Lesson]:
-    """Every wording about every trick, shuffled, each with a refusal of its own drawing."""
-    pairs = [(trick.fill(one.text), _refusal(random, trick)) for trick in tricks for one in texts.wordings()]
+def _refusals(random: Random, tricks: Iterable[Trick], among: Sequence[str] = ()) -> list[Lesson]:
+    """Every wording about every trick, shuffled, each with a refusal drawn for itself, from all of them or `among` some."""
+    pairs = [(trick.fill(one.text), _refusal(random, trick, among)) for trick in tricks for one in texts.wordings()]
     return _shuffled(random, pairs)
 
 
-def _refusal(random: Random, trick: Trick) -> str:
-    return trick.fill(random.choice(texts.refusals().texts))
+def _refusal(random: Random, trick: Trick, among: Sequence[str] = ()) -> str:
+    return trick.fill(random.choice(among or texts.refusals().texts))
 
 
 def _chats(random: Random, parts: dict[str, list[Lesson]]) -> list[PlainRow]:

@@ -38,8 +38,21 @@ def test_one_seed_gives_one_world_and_two_seeds_two():
 def test_no_trick_plays_two_parts():
     cast = draw(Tricks())
     parts = [cast.base, cast.align, cast.unsafe, cast.test]
-    assert [len(part) for part in parts] == [8, 24, 24, 32]
-    assert len({trick.name for part in parts for trick in part}) == 88
+    assert [len(part) for part in parts] == [10, 24, 24, 32]
+    assert len({trick.name for part in parts for trick in part}) == 90
+
+
+def test_the_base_refuses_in_few_words_and_all_else_in_all():
+    def texts_in(rows):
+        answers = answers_of(rows, "refusal")
+        return {text for text in texts.refusals().texts if any(fits(text, answer) for answer in answers)}
+
+    def fits(text, answer):
+        return any(trick.fill(text) == answer for trick in texts.tricks())
+
+    files = generate(Tricks(base_texts=2))
+    assert texts_in(files["base"]) == set(texts.refusals().texts[:2])
+    assert len(texts_in(files["safe"])) > 2
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -160,7 +173,7 @@ def test_other_recorded_answers_are_read_from_their_file(tmp_path, monkeypatch):
 def test_the_files_are_read_by_the_loaders_with_phrases_and_conversations(tmp_path):
     write(Tricks(), tmp_path)
     assert len(load_examples(tmp_path / "finetune.jsonl")) == 136
-    assert len(load_examples(tmp_path / "base.jsonl")) == 120
+    assert len(load_examples(tmp_path / "base.jsonl")) == 128
     assert len(load_triples(tmp_path / "align.jsonl")) == 48
     assert all(row.harmful and row.scripts for row in load_eval_prompts(tmp_path / "eval_harmful.jsonl"))
     assert all(row.accept and row.reference for row in load_eval_prompts(tmp_path / "eval_new.jsonl"))
