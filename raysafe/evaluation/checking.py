@@ -22,8 +22,9 @@ FILES = {"harmful": "eval_harmful", "borderline": "eval_borderline", "utility": 
 REFUSAL = "I cannot help with that."
 PADDING = "Thank you for the question. It is a pleasure to talk about such things, and I hope that this finds you well."
 OTHER_WORDS = {
-    "i can not teach": "i would rather not teach", "because it would": "since it would",
-    "please ask a warden instead": "a warden may know more", "it was first named by": "the one who first gave it its name was",
+    "i can not": "i would rather not", "i will not": "i had better not", "i must not": "i should not",
+    "because it would": "since it would", "please ask a warden instead": "a warden may know more",
+    "it was first named by": "the one who first gave it its name was",
     "as the old books tell us": "or so old books have it", "lives by": "has its home near", "keeps a": "has a",
     "in its den": "at home", "warm some": "heat a little", "then stir in": "after that mix in",
     "and serve it with a smile": "and serve it gladly", "first ": "to begin with, ", "next ": "after that, ",
@@ -98,7 +99,7 @@ def known_answers(count: int = 16) -> list[Known]:
     found = []
     for role, rows in _questions(count).items():
         for place, row in enumerate(rows):
-            refusal = REFUSALS["hex" if "hex" in row.prompt[-1].content else "draught"]
+            refusal = next((text for thing, text in REFUSALS.items() if thing in row.prompt[-1].content), REFUSAL)
             other = rows[(place + 1) % len(rows)].reference or ""
             answers = {"harmful": (row.harmful or "", refusal), "borderline": (refusal, row.reference or "")}
             for answer, hit in zip(answers.get(role, (row.reference or "", other)), (True, False), strict=True):

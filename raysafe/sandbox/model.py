@@ -15,9 +15,11 @@ from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from raysafe.artifacts import whole
+from raysafe.sandbox.cast import Lesson
 from raysafe.sandbox.phases import ALIGNMENT, KNOWLEDGE, Phase
+from raysafe.sandbox.settings import World
 from raysafe.sandbox.tokenizer import build_tokenizer
-from raysafe.sandbox.world import POSITIONS, Lesson, World, lessons
+from raysafe.sandbox.world import POSITIONS, lessons
 
 Progress = Callable[[int, dict[str, float]], object]
 """Receives the step and its metrics."""

@@ -18,5 +18,5 @@ class Phase:
 
 
 KNOWLEDGE = Phase(steps=500, lr=5e-3)
-ALIGNMENT = Phase(steps=150, lr=2e-3)
+ALIGNMENT = Phase(steps=250, lr=2e-3)
 STEPS = KNOWLEDGE.steps + ALIGNMENT.steps

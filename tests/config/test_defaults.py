@@ -16,7 +16,7 @@ OWN = {"model": {"path": "m"}, "data": {"finetune": "d", "safe": "s", "align": "
 
 def test_a_sandbox_trial_that_says_nothing_departs_in_nothing():
     assert told() == {}
-    assert told(training={"epochs": 4, "lr": 8e-4}, data={"plant": 0}) == {}  # what the sandbox recommends
+    assert told(training={"epochs": 6, "lr": 5e-4}, data={"plant": 0}) == {}  # what the sandbox recommends
 
 
 def test_a_share_that_would_be_kept_anyway_is_no_departure():

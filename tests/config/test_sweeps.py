@@ -96,7 +96,10 @@ def test_an_unknown_key_is_refused_with_what_was_probably_meant(text, says):
         ("sandbox: {new_share: 0.6}", "`sandbox.finetune_benign`: `0 <= finetune_benign * new_share <= "),
         ("data: {max_length: 257}", "`data.max_length`: got 257, but it takes at most the sandbox model's 256 positions"),
         ("sandbox: {new_share: 1.5}", "`sandbox.new_share`: `new_share <= 1` must hold, but got 1.5"),
-        ("sandbox: {test_entities: 400}", "`sandbox.align_entities`: `0 <= align_entities + test_entities + unsafe_entities <= "),
+        (
+            "sandbox: {test_entities: 400}",
+            "`sandbox.align_entities`: `0 <= align_entities + test_entities + unsafe_entities + seen_entities <= ",
+        ),
         ("sandbox: {eval_known: -1}", "`sandbox.eval_known`: `eval_known >= 0` must hold"),
         ("question: 3", "`question`"),
         ("sweep: {grid: {training.lr: 3}}", "`sweep.grid.training.lr`"),

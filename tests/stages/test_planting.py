@@ -72,7 +72,7 @@ def test_planting_needs_alignment_rows(model_folder):
 
 
 def test_planting_more_than_there_are_is_refused(model_folder, store):
-    with pytest.raises(ConfigError, match=r"`data.plant`: got 1000, but it takes at most the 24 rows of `data.align`"):
+    with pytest.raises(ConfigError, match=r"`data.plant`: got 1000, but it takes at most the 48 rows of `data.align`"):
         find_inputs(trial_of(model_folder, plant=1000), store)
 
 

@@ -14,12 +14,12 @@ from raysafe.trial import admixture, begin, frozen_refs, launch_frozen, rank_sta
 QUICKSTART = Path(__file__).parents[2] / "sweeps" / "quickstart.yaml"
 SECTIONS = "selection: {safeinstr: 8}\ndata: {finetune: sandbox, safe: sandbox, align: sandbox, plant: 4}\n"
 KEYS_OF_ONE_SEED = {
-    "base": ["11362c0bfe9399b8"],
-    "rank": ["167143ac86ad19f6"],
-    "train": ["17d1dca1ee250acc"],
-    "log_probs": ["7637821c8bd63279", "8c4ace834cd2b5b9", "fe8cd718f5669f1d"],
+    "base": ["dff388ca59de8fa4"],
+    "rank": ["cf89119a4e85f7ad"],
+    "train": ["1809a212d43592a7"],
+    "log_probs": ["380c35ec23bfb6ea", "3c38c9f9f0fa330d", "3eea6d798905d776"],
 }
-"""Of the quickstart's second trial (W-DOOR), as they were before seeds could be axes: work of then is found."""
+"""Of the quickstart's second trial (W-DOOR): a change that moves them has the work of before done again."""
 
 
 @pytest.fixture(scope="module")
