@@ -20,7 +20,7 @@ from raysafe.config.sections import (
 from raysafe.objectives import Objective
 from raysafe.sandbox.world import World
 from raysafe.selection import Selector
-from raysafe.tricks.world import Tricks
+from raysafe.tricks.settings import Tricks
 
 
 @dataclass(frozen=True)

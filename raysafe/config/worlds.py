@@ -11,7 +11,7 @@ from raysafe.config.sections import SANDBOX, TRICKS
 from raysafe.sandbox import world as sandbox
 from raysafe.sandbox.world import World
 from raysafe.tricks import world as tricks
-from raysafe.tricks.world import Tricks
+from raysafe.tricks.settings import Tricks
 
 AnyWorld = World | Tricks
 WORLDS: dict[str, type[AnyWorld]] = {SANDBOX: World, TRICKS: Tricks}

@@ -9,7 +9,7 @@ from raysafe.stages.alignment import AlignmentStage
 from raysafe.stages.base import Launch
 from raysafe.stages.inputs import TrialInputs
 from raysafe.stages.sandbox import BaseStage
-from raysafe.tricks.world import Tricks
+from raysafe.tricks.settings import Tricks
 
 
 def base_stage(trial: TrialConfig, inputs: TrialInputs) -> BaseStage | AlignmentStage | None:

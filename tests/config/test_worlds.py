@@ -6,7 +6,7 @@ from raysafe.artifacts import fingerprint, plain
 from raysafe.config.defaults import departures
 from raysafe.config.sweeps import make_sweep
 from raysafe.errors import ConfigError
-from raysafe.tricks.world import Tricks
+from raysafe.tricks.settings import Tricks
 
 OWN = {"model": {"path": "m"}, "data": {"finetune": "d", "safe": "s", "align": "a"}, "evaluation": {"harmful": "h"}}
 TRICKS = {"data": {"finetune": "tricks"}}

@@ -14,7 +14,7 @@ COLUMNS = (
     "trial,status,seed,selector.gamma,selection.percent,win_rate,win_rate_low,win_rate_high,safety_score,safety_score_low,"
     "safety_score_high,asr_direct,asr_prefill,over_refusal,over_refusal_partial,unsafe_refused,coherence,no_verdict,utility,"
     "new_tasks,win_rate_lc,refusal_margin,kl_depth,relearn_steps,relearn_steps_censored,selected_rows,unsafe_selected,ranking_auc,"
-    "planted_recall,safeinstr_rows,dropped_rows,batching,evaluation,epochs,wall_s,seconds_sandbox,"
+    "planted_recall,safeinstr_rows,dropped_rows,batching,evaluation,epochs,wall_s,seconds_sandbox,seconds_alignment,"
     "seconds_rank,seconds_log_probs,seconds_train,seconds_answers,seconds_verdicts,seconds_readings,seconds_saved,same_as,error"
 )
 INTERVALS = "win_rate_n,safety_score_n," + ",".join(

@@ -10,7 +10,8 @@ from standing_in import recorded, stand_in
 
 from raysafe.data.loading import load_eval_prompts, load_examples, load_triples
 from raysafe.tricks import rules, texts
-from raysafe.tricks.world import Tricks, draw, generate, write
+from raysafe.tricks.settings import Tricks
+from raysafe.tricks.world import draw, generate, write
 
 TUNING = ("base", "finetune", "safe", "align")
 EVALUATION = ("eval_harmful", "eval_borderline", "eval_known", "eval_new")
