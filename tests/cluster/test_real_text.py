@@ -113,13 +113,13 @@ def test_rank_select_train_wdoor_and_evaluate_on_alpaca(world, model, group, tmp
 def test_lora_and_bf16_train_under_deepspeed_and_leave_an_adapter(random_model, group, tmp_path):
     sections = {
         "model": {"lora": {"r": 4, "alpha": 8}},
-        "training": {"precision": "bf16", "zero_stage": 3, "lr": 1e-2},
+        "training": {"precision": "bf16", "zero_stage": 3, "epochs": 4, "lr": 1e-1},
         "selector": {"name": "random"},
         "objective": "sft",
     }
     trial = make_sweep(small_trial(random_model, name="lora", **sections)).trials[0].config
     result = run_trial(trial, group.store, tmp_path / "lora", group.launcher("lora"))
     losses = [metrics["train/loss"] for _, metrics in History.of(result.checkpoint)]
-    assert losses[1] < losses[0]
+    assert losses[-1] < losses[0] - 1  # of about 100 nats a row; without a step all four would be alike
     assert (result.checkpoint.folder / "adapter_model.safetensors").exists()
     assert 0 <= result.metrics["win_rate"].value <= 1
