@@ -45,7 +45,7 @@ system:
 
 # everything, on both cores; what compares numbers three times, under the kernels that torch and its matrix library have
 test: lint system
-	@echo "four parts on two cores, 16 to 20 minutes; each prints when it has ended"
+	@echo "four parts on two cores, 15 to 18 minutes; each prints when it has ended"
 	@$(MAKE) --no-print-directory -k -j2 -Otarget test-ray test-rest numeric-default numeric-avx2
 
 test-ray:
