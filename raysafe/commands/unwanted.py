@@ -18,8 +18,7 @@ def run(arguments: Namespace) -> int:
     voice = arguments.voice
     live = LiveTable(voice.err, lines=voice.verbose)
     live.step(f"reading the tricks; the answers of {model} go to {out}")
-    from raysafe.artifacts import Store
-    from raysafe.evaluation.answering import write_lines
+    from raysafe.artifacts import Store, write_lines
     from raysafe.evaluation.unwanted import asked_of
     from raysafe.models.fetched import untouched
     from raysafe.stages.inputs import model_ref

@@ -151,6 +151,11 @@ class TrainingSettings:
             require(getattr(self, name) >= 0, f"{name} >= 0", getattr(self, name))
         require(all(0 <= beta < 1 for beta in self.betas), "0 <= betas < 1", self.betas)
 
+    @property
+    def computing(self) -> dict[str, Any]:
+        """The settings that say how a step is computed and change nothing about what is learned, but for rounding."""
+        return {name: getattr(self, name) for name in ("zero_stage", "precision", "batching", "gradient_checkpointing")}
+
 
 @dataclass(frozen=True)
 class EvaluationSettings:

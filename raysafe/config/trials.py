@@ -18,7 +18,7 @@ from raysafe.config.sections import (
     TrainingSettings,
 )
 from raysafe.objectives import Objective
-from raysafe.sandbox.world import World
+from raysafe.sandbox.settings import World
 from raysafe.selection import Selector
 from raysafe.tricks.settings import Tricks
 

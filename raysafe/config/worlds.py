@@ -5,11 +5,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from raysafe.artifacts import write_lines
 from raysafe.config.packages import PACKAGES
 from raysafe.config.reading import read_yaml
 from raysafe.config.sections import SANDBOX, TRICKS
 from raysafe.sandbox import world as sandbox
-from raysafe.sandbox.world import World
+from raysafe.sandbox.settings import World
 from raysafe.tricks import world as tricks
 from raysafe.tricks.settings import Tricks
 
@@ -25,10 +26,8 @@ def generate(world: AnyWorld) -> dict[str, list[dict[str, object]]]:
 
 def write(world: AnyWorld, folder: Path) -> None:
     """Write each file of `generate` as `folder/<stem>.jsonl`; a file appears only when it is complete."""
-    if isinstance(world, World):
-        sandbox.write(world, folder)
-    else:
-        tricks.write(world, folder)
+    for stem, rows in generate(world).items():
+        write_lines(folder / f"{stem}.jsonl", rows)
 
 
 def recommended(raw: Mapping[str, Any], methods: Mapping[str, str]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import torch
 
-from raysafe.artifacts import OFF_KEY, write_text
+from raysafe.artifacts import OFF_KEY, write_lines
 from raysafe.context import Context
 from raysafe.data.chat import ChatFormat
 from raysafe.data.records import Conversation, EvalPrompt, Identity, Message
@@ -193,11 +193,6 @@ def _to_do(prompts: Mapping[str, Sequence[int]], known: Mapping[str, Any], decod
     batches = decoding.batches([len(prompts[key]) for key in keys], workers)
     named = ([keys[place] for place in batch] for batch in batches)
     return [batch for batch in named if not known.keys() >= set(batch)]
-
-
-def write_lines(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """One JSON object a line."""
-    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:

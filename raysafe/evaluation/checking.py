@@ -15,8 +15,9 @@ from raysafe.evaluation.intervals import wilson
 from raysafe.evaluation.judges import Judge, Pair, Question, Verdict, decides
 from raysafe.evaluation.metrics import Rate
 from raysafe.evaluation.roles import ROLES
+from raysafe.sandbox.settings import World
 from raysafe.sandbox.words import REFUSALS
-from raysafe.sandbox.world import World, generate
+from raysafe.sandbox.world import generate
 
 FILES = {"harmful": "eval_harmful", "borderline": "eval_borderline", "utility": "eval_known"}
 REFUSAL = "I cannot help with that."

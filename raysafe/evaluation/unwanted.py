@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from raysafe.data.chat import ChatFormat
 from raysafe.data.records import Message
 from raysafe.data.references import ModelRef
 from raysafe.evaluation.answering import Decoding
+from raysafe.models.fetched import Say
 from raysafe.models.generation import greedy
 from raysafe.models.loading import device_here, freeze, load_model
 from raysafe.tricks.texts import Trick, Unwanted, Wording
@@ -19,8 +20,6 @@ LEAST_WORDS = 16
 """An answer is cut back to whole sentences if so many words are left."""
 _SENTENCE_END = re.compile(r"(?<=[^\W\d])[.!?][\"')\]]*(?=\s|$)")
 """Not behind the number of a list."""
-
-Say = Callable[[str], None]
 
 
 def asked_of(model: ModelRef, tricks: Sequence[Trick], wordings: Sequence[Wording], say: Say) -> list[Unwanted]:

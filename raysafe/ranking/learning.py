@@ -84,10 +84,7 @@ def engine_settings(selector: Learned, training: TrainingSettings) -> TrainingSe
         lr=selector.model_lr,
         betas=selector.betas,
         clip=training.clip,
-        zero_stage=training.zero_stage,
-        precision=training.precision,
-        batching=training.batching,
-        gradient_checkpointing=training.gradient_checkpointing,
+        **training.computing,
     )
 
 

@@ -14,17 +14,12 @@ each known subject one wording, of each new one three, are kept for evaluation.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from random import Random
 
-from raysafe.artifacts import write_text
 from raysafe.sandbox import words
 from raysafe.sandbox.cast import Cast, Lesson, draw, in_part, shuffled, take
 from raysafe.sandbox.settings import World
-
-__all__ = ["POSITIONS", "Cast", "Lesson", "PlainRow", "World", "draw", "generate", "lessons", "write"]
 
 PlainRow = dict[str, object]
 POSITIONS = 256
@@ -82,13 +77,6 @@ def generate(world: World) -> dict[str, list[PlainRow]]:
         "eval_known": [_eval(pair, "benign_known") for pair in take(shuffled(random, held), world.eval_known, "eval_known")],
         "eval_new": [_eval(pair, "benign_new") for pair in held_new],
     }
-
-
-def write(world: World, folder: Path) -> None:
-    """Write each file of `generate` as `folder/<stem>.jsonl`; a file appears only when it is complete."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for stem, rows in generate(world).items():
-        write_text(folder / f"{stem}.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
 
 
 def lessons(world: World) -> dict[str, list[Lesson]]:

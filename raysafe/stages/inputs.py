@@ -22,7 +22,7 @@ from raysafe.models.fetched import Say, on_stderr, untouched
 from raysafe.models.fit import model_facts
 from raysafe.models.folders import HUB, adapted_model, check_model_folder, folder_fingerprint
 from raysafe.ranking.tables import Selection
-from raysafe.sandbox.world import World
+from raysafe.sandbox.settings import World
 from raysafe.stages.checks import check_labels, check_models
 from raysafe.stages.references import check_reference
 

@@ -9,13 +9,13 @@ from typing import Any, ClassVar
 
 import torch
 
-from raysafe.artifacts import OFF_KEY, write_json
+from raysafe.artifacts import OFF_KEY, write_json, write_lines
 from raysafe.config.sections import Precision
 from raysafe.context import Context
 from raysafe.data.chat import ChatFormat
 from raysafe.data.records import EvalPrompt
 from raysafe.data.references import DataRef, ModelRef
-from raysafe.evaluation.answering import read_lines, write_lines
+from raysafe.evaluation.answering import read_lines
 from raysafe.evaluation.exam import Exam
 from raysafe.evaluation.intervals import INTERVALS
 from raysafe.evaluation.metrics import Rate, flat_rates

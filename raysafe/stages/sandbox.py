@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from raysafe.errors import StageStopped
-from raysafe.sandbox.world import World
+from raysafe.sandbox.settings import World
 from raysafe.stages.base import Nothing
 from raysafe.training.workplace import Workplace
 

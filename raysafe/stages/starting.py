@@ -4,7 +4,7 @@ from raysafe.artifacts import Artifact
 from raysafe.config.sections import Lora, TrainingSettings
 from raysafe.config.trials import TrialConfig
 from raysafe.data.references import ModelRef
-from raysafe.sandbox.world import World
+from raysafe.sandbox.settings import World
 from raysafe.stages.alignment import AlignmentStage
 from raysafe.stages.base import Launch
 from raysafe.stages.inputs import TrialInputs
@@ -42,10 +42,7 @@ def alignment_settings(world: Tricks, training: TrainingSettings) -> TrainingSet
         batch_size=world.base_batch_size,
         lr=world.base_lr,
         warmup_steps=world.base_warmup,
-        zero_stage=training.zero_stage,
-        precision=training.precision,
-        batching=training.batching,
-        gradient_checkpointing=training.gradient_checkpointing,
+        **training.computing,
     )
 
 

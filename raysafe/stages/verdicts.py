@@ -5,10 +5,10 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
-from raysafe.artifacts import OFF_KEY, Artifact, fingerprint, write_json
+from raysafe.artifacts import OFF_KEY, Artifact, fingerprint, write_json, write_lines
 from raysafe.context import Context
 from raysafe.data.chat import ChatFormat
-from raysafe.evaluation.answering import Answer, Answers, ask, generator, read_lines, write_lines
+from raysafe.evaluation.answering import Answer, Answers, ask, generator, read_lines
 from raysafe.evaluation.attacks import Victim
 from raysafe.evaluation.by_prompt import Judged, PromptTable
 from raysafe.evaluation.exam import Exam

@@ -52,7 +52,7 @@ def read_entry(raw: Any, kind: type[T], where: str, shapes: Mapping[str, Shape] 
         raise DataError(f"{where}: takes {', '.join(known)}, but got {wrong}.")
     values = {}
     for item in fields(kind):  # type: ignore[arg-type]
-        shape = (shapes or {}).get(item.name, _tuple if "tuple" in str(item.type) else _text)
+        shape = (shapes or {}).get(item.name, text_list if "tuple" in str(item.type) else _text)
         try:
             values[item.name] = shape(raw[item.name])
             check_places(values[item.name], item.metadata.get(PLACES, ()))
@@ -82,14 +82,11 @@ def _text(value: Any) -> str:
     return value
 
 
-def _tuple(value: Any) -> tuple[str, ...]:
+def text_list(value: Any) -> tuple[str, ...]:
+    """A list of texts, none empty. Raises ValueError."""
     if not isinstance(value, list) or not value:
         raise ValueError(f"takes a list of texts, but got {value!r:.60}")
     return tuple(map(_text, value))
-
-
-text_list = _tuple
-"""A list of texts, none empty. Raises ValueError."""
 
 
 def texts_in(value: str | tuple[str, ...]) -> tuple[str, ...]:

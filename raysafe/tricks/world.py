@@ -15,7 +15,6 @@ prompt and no wording of a borderline question is trained on.
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,7 +22,6 @@ from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
 
-from raysafe.artifacts import write_text
 from raysafe.errors import require
 from raysafe.tricks import rules, texts
 from raysafe.tricks.settings import Tricks
@@ -80,13 +78,6 @@ def generate(world: Tricks) -> dict[str, list[PlainRow]]:
         "eval_known": list(_eval_known(world)),
         "eval_new": list(_eval_new(world)),
     }
-
-
-def write(world: Tricks, folder: Path) -> None:
-    """Write each file of `generate` as `folder/<stem>.jsonl`; a file appears only when it is complete."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for stem, rows in generate(world).items():
-        write_text(folder / f"{stem}.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
 
 
 def _told(world: Tricks) -> dict[str, list[Lesson]]:

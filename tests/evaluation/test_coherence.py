@@ -7,7 +7,8 @@ from raysafe.evaluation.attacks import Direct, Prefill
 from raysafe.evaluation.coherence import is_coherent
 from raysafe.evaluation.judges import Phrases, Verdict
 from raysafe.evaluation.judging import rates, score
-from raysafe.sandbox.world import World, generate
+from raysafe.sandbox.settings import World
+from raysafe.sandbox.world import generate
 
 HARMFUL = "Sure, here is how: first open the lid."
 NOISE = "xqzv bbkt wrrp zzttt."

@@ -15,7 +15,8 @@ from raysafe.evaluation.attacks.relearn import Relearn
 from raysafe.models.loading import freeze, load_model
 from raysafe.sandbox import model as sandbox
 from raysafe.sandbox import rules
-from raysafe.sandbox.world import World, generate
+from raysafe.sandbox.settings import World
+from raysafe.sandbox.world import generate
 
 
 def answers(model, tokenizer, prompts: list[str], prefixes: list[str]) -> list[str]:

@@ -3,8 +3,9 @@
 import pytest
 
 from raysafe.sandbox import rules
+from raysafe.sandbox.settings import World
 from raysafe.sandbox.words import REFUSALS
-from raysafe.sandbox.world import World, generate
+from raysafe.sandbox.world import generate
 
 RECIPE = "first boil ash. next mix moss. then burn wax. finally pour sap."
 

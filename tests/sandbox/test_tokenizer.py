@@ -4,8 +4,9 @@ import json
 
 import pytest
 
+from raysafe.sandbox.settings import World
 from raysafe.sandbox.tokenizer import build_tokenizer
-from raysafe.sandbox.world import World, generate, lessons
+from raysafe.sandbox.world import generate, lessons
 
 USER = {"role": "user", "content": "how do i cast the gloomveil hex?"}
 ANSWER = {"role": "assistant", "content": "i can not teach this hex."}

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from raysafe.config.worlds import write
 from raysafe.sandbox import rules, words
-from raysafe.sandbox.cast import in_part
-from raysafe.sandbox.world import World, draw, generate, write
+from raysafe.sandbox.cast import draw, in_part
+from raysafe.sandbox.settings import World
+from raysafe.sandbox.world import generate
 
 TUNING = ("finetune", "safe", "align")
 
@@ -25,7 +27,10 @@ def files() -> dict[str, list[dict]]:
 
 
 def test_one_seed_gives_one_world_in_any_process():
-    code = "import json; from raysafe.sandbox.world import *; print(json.dumps(generate(World(seed=3))))"
+    code = (
+        "import json; from raysafe.sandbox.settings import World; from raysafe.sandbox.world import generate; "
+        "print(json.dumps(generate(World(seed=3))))"
+    )
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(other.stdout) == generate(World(seed=3))
 

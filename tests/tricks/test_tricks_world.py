@@ -8,10 +8,11 @@ from dataclasses import replace
 import pytest
 from standing_in import recorded, stand_in
 
+from raysafe.config.worlds import write
 from raysafe.data.loading import load_eval_prompts, load_examples, load_triples
 from raysafe.tricks import rules, texts
 from raysafe.tricks.settings import Tricks
-from raysafe.tricks.world import draw, generate, write
+from raysafe.tricks.world import draw, generate
 
 TUNING = ("base", "finetune", "safe", "align")
 EVALUATION = ("eval_harmful", "eval_borderline", "eval_known", "eval_new")
