@@ -15,6 +15,10 @@ from uuid import uuid4
 
 import ray
 
+# here, not in the groups' threads: two imports at once break on Ray's circular ones
+from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchTrainer
+
 from raysafe.artifacts import Artifact, Store
 from raysafe.cluster.worker import GroupSettings, group_loop
 from raysafe.config.sections import Resources
@@ -238,9 +242,6 @@ def _keep(settings: GroupSettings, resources: Resources, alive: _Alive) -> None:
 
 
 def _trainer(settings: GroupSettings, resources: Resources) -> Any:
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchTrainer
-
     per_worker = {"CPU": resources.cpus_per_worker}
     if resources.gpus_per_worker:
         per_worker["GPU"] = resources.gpus_per_worker
