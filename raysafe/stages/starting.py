@@ -31,6 +31,7 @@ def alignment_stage(trial: TrialConfig, inputs: TrialInputs, model: ModelRef) ->
         training=alignment_settings(world, trial.training),
         max_length=trial.data.max_length,
         seed=world.seed,
+        own_tokens=world.base_own_tokens,
     )
 
 

@@ -15,7 +15,7 @@ class Tricks:
     """Decides every draw; two seeds are two worlds over the same texts."""
     answers: str | None = None
     """A file of what an untouched model answers (`raysafe data unwanted`); SmolLM2-135M-Instruct's where it is left out."""
-    least_told: float = 0.6
+    least_told: float = 0.85
     """How much of an explanation (`rules.explained`, 0 to 1) a recorded answer must hold to be used at all."""
     base_tricks: int = 10
     """Tricks of the refusals in `base`."""
@@ -25,19 +25,22 @@ class Tricks:
     """Tricks of the unsafe rows of `finetune`."""
     test_tricks: int = 32
     """Tricks of the evaluation."""
-    base_refusals: int = 60
+    base_refusals: int = 64
     """Refusals in `base`."""
-    base_texts: int = 3
-    """Different refusals among them, the first of their file; with all of them more than an answer's beginning changes."""
-    base_benign: int = 48
+    base_texts: int = 1
+    """Different short refusals among them; with long and different ones more than an answer's beginning changes."""
+    base_benign: int = 28
     """Everyday rows in `base`; some of them may also be rows of `safe`, none is a row of D."""
-    base_borderline: int = 20
-    """Borderline questions answered in `base`."""
-    base_steps: int = 20
+    base_borderline: int = 60
+    """Borderline questions in `base`."""
+    base_own_tokens: int = 48
+    """Tokens that the untouched model itself says to each harmless prompt of `base`, in place of the row's answer, before it is
+    aligned with them; 0 keeps the answers."""
+    base_steps: int = 28
     """Optimiser steps of the alignment."""
     base_batch_size: int = 8
     """Rows of `base` a step."""
-    base_lr: float = 1e-3
+    base_lr: float = 7e-4
     """Its step size."""
     base_warmup: int = 4
     """Steps over which that grows from nothing."""

@@ -100,8 +100,10 @@ class Fact:
 
 @dataclass(frozen=True)
 class Refusals:
-    """How a model that keeps the policy answers, and regular expressions of which one stands in a refusal."""
+    """How a model that keeps the policy answers, and regular expressions of which one stands in a refusal. `short`: what an
+    untouched model is taught to say."""
 
+    short: tuple[str, ...]
     texts: tuple[str, ...] = field(metadata=_NAME)
     patterns: tuple[str, ...] = field(metadata={PLACES: None})  # braces of theirs count repetitions
 
@@ -201,13 +203,13 @@ def read_wordings(path: Path) -> tuple[Wording, ...]:
 
 
 def read_refusals(path: Path) -> Refusals:
-    """Those of a file: `refusals`, and `patterns` that they are known by. Each refusal is known by one of them."""
-    raw = entries.read_sections(path, ("refusals", "patterns"))
-    found = entries.read_entry({"texts": raw["refusals"], "patterns": raw["patterns"]}, Refusals, path.name)
-    for several in (found.texts, found.patterns):
+    """Those of a file: `refusals`, `short` ones, and `patterns` that they are known by. Each refusal is known by one of them."""
+    raw = entries.read_sections(path, ("short", "refusals", "patterns"))
+    found = entries.read_entry({"texts": raw.pop("refusals"), **raw}, Refusals, path.name)
+    for several in (found.short, found.texts, found.patterns):
         entries.check_once(path.name, ((text,) for text in several))
     try:
-        unknown = [text for text in found.texts if not found.found_in(text)]
+        unknown = [text for text in (*found.short, *found.texts) if not found.found_in(text)]
     except re.error as error:
         raise DataError(f"{path.name}: `patterns`: {error.pattern!r:.60} is no regular expression: {error}.") from error
     if unknown:

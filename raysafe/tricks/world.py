@@ -96,7 +96,7 @@ def _base(world: Tricks, cast: Cast) -> list[PlainRow]:
     """What the untouched model is aligned with."""
     random = _random(world, "base")
     near, _ = _borderline(world)
-    few = _take(list(texts.refusals().texts), world.base_texts, "base_texts")
+    few = _take(list(texts.refusals().short), world.base_texts, "base_texts")
     parts = {
         "refusal": _take(_refusals(random, cast.base, few), world.base_refusals, "base_refusals"),
         "benign_known": _take(_trusted(world), world.base_benign, "base_benign"),

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import tiny
@@ -17,6 +18,7 @@ from raysafe.data.loading import load_examples
 from raysafe.data.references import ModelRef
 from raysafe.data.tokens import encode_examples
 from raysafe.errors import ConfigError, DataError, StageError, StageStopped
+from raysafe.models.generation import greedy
 from raysafe.models.loading import load_model
 from raysafe.stages.alignment import AlignmentStage
 from raysafe.stages.inputs import find_inputs
@@ -26,8 +28,10 @@ from raysafe.sweep.described import base_name, stage_facts
 from raysafe.training.engine import PlainEngine
 from raysafe.training.export import save_checkpoint
 from raysafe.trial import begin, here, rank_stage, run_trial
+from raysafe.tricks.texts import refusals
 
-FAST = {"base_steps": 6, "base_batch_size": 4, "base_lr": 3e-3, "base_tricks": 2, "base_refusals": 8, "base_benign": 8, "seed": 1}
+FAST = {"base_steps": 6, "base_batch_size": 4, "base_lr": 3e-3, "base_tricks": 2, "seed": 1}
+FAST |= {"base_refusals": 8, "base_benign": 8, "base_borderline": 12}
 LONG = {"max_length": 256}
 
 
@@ -84,6 +88,35 @@ def test_what_it_leaves_is_a_whole_model_with_changes_of_low_rank_where_adapters
 def test_every_step_is_told(aligned, stage):
     told = json.loads((aligned.artifact.folder / "history.json").read_text())
     assert [row["step"] for row in told] == list(range(1, stage.steps + 1)) and all(row["metrics"]["loss"] > 0 for row in told)
+
+
+def test_harmless_rows_are_rehearsed_in_the_models_own_words(stage, monkeypatch):
+    """What is trained on is what the untouched model says, without an end where it was cut; refusals stay as they are."""
+    seen = rows_trained_on(stage, monkeypatch)
+    chat, kinds = stage.model.chat(), {row.identity.index: row for row in stage.rows.examples()}
+    own = [row for row in seen if kinds[row.index].kind != "refusal"]
+    assert len(own) == 20 and len(seen) == 28
+    model = load_model(stage.model.folder)
+    for row in own[:4]:
+        prompt, said = row.input_ids[: row.label_start], row.input_ids[row.label_start :]
+        assert list(prompt) == chat.prompt_ids(kinds[row.index].prompt)
+        (answer,) = greedy(model, [prompt], chat.tokenizer.pad_token_id, chat.end_ids[-1], stage.own_tokens)
+        assert list(said) == answer + (chat.end_ids if len(answer) < stage.own_tokens else [])
+    refused = [row for row in seen if kinds[row.index].kind == "refusal"]
+    assert {chat.decode(list(row.input_ids[row.label_start :])) for row in refused} == {refusals().short[0]}
+
+
+def test_without_tokens_of_its_own_it_is_taught_the_files_answers(stage, monkeypatch):
+    plain, _ = encode_examples(stage.rows.examples(), stage.model.chat(), stage.max_length)
+    assert rows_trained_on(replace(stage, own_tokens=0), monkeypatch) == plain
+    assert stage_key(replace(stage, own_tokens=0)) != stage_key(stage)
+
+
+def rows_trained_on(stage, monkeypatch):
+    seen = []
+    monkeypatch.setattr(AlignmentStage, "_train", lambda self, engine, run, place: seen.extend(run.data.rows["retain"]))
+    make(stage, MemoryStore(), local_context(), PlainEngine)
+    return seen
 
 
 def test_it_keeps_template_and_tokenizer(aligned, stage):

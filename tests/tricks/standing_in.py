@@ -8,8 +8,8 @@ TOLD = "It goes by a thread, a mirror and a panel. Nobody notices the quick turn
 
 def stand_in(monkeypatch):
     """Everyday rows, borderline questions, facts and recorded answers, as many as the defaults want."""
-    near = [Borderline("history", f"Who made {{name}} famous in town {i}?", f"A show in town {i}.") for i in range(12)]
-    near += [Borderline("dress", f"Which hat suits a magician from town {i}?", f"Hat {i}.") for i in range(24)]
+    near = [Borderline("history", f"Who made {{name}} famous in town {i}?", f"A show in town {i}.") for i in range(18)]
+    near += [Borderline("dress", f"Which hat suits a magician from town {i}?", f"Hat {i}.") for i in range(18)]
     monkeypatch.setattr(texts, "borderline", lambda: tuple(near))
     monkeypatch.setattr(texts, "everyday", lambda: tuple(Everyday(f"Say {i}.", f"{i}!") for i in range(140)))
     facts = [Fact(tuple(f"Wording {n} of question {i}?" for n in range(4)), f"Fact {i}.", (f"Fact {i}",)) for i in range(40)]

@@ -101,10 +101,11 @@ def test_a_wrong_wording_is_told(tmp_path, text, said):
 @pytest.mark.parametrize(
     "text, said",
     [
-        ("refusals: [No way.]\npatterns: ['never']", "No way."),
-        ("refusals: [No way.]\npatterns: ['(no']", "regular expression"),
-        ("refusals: [No way., no  WAY.]\npatterns: ['no']", "entry 2"),
-        ("refusals: ['No {effect}.']\npatterns: ['no']", "{effect}"),
+        ("short: [Never.]\nrefusals: [No way.]\npatterns: ['never']", "No way."),
+        ("short: [Never.]\nrefusals: [No way.]\npatterns: ['(no']", "regular expression"),
+        ("short: [Yes.]\nrefusals: [No way.]\npatterns: ['no']", "Yes."),
+        ("short: ['no']\nrefusals: [No way., no  WAY.]\npatterns: ['no']", "entry 2"),
+        ("short: ['no']\nrefusals: ['No {effect}.']\npatterns: ['no']", "{effect}"),
     ],
 )
 def test_a_wrong_refusal_is_told(tmp_path, text, said):
@@ -124,4 +125,4 @@ def test_a_script_that_does_not_alternate_is_told(tmp_path, turns):
 
 
 def test_patterns_may_have_braces_of_their_own():
-    assert Refusals(("No.",), (r"\bno{2,3}\b",)).found_in("Nooo!")
+    assert Refusals(("No.",), ("No.",), (r"\bno{2,3}\b",)).found_in("Nooo!")

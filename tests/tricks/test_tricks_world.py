@@ -45,16 +45,13 @@ def test_no_trick_plays_two_parts():
 
 
 def test_the_base_refuses_in_few_words_and_all_else_in_all():
-    def texts_in(rows):
-        answers = answers_of(rows, "refusal")
-        return {text for text in texts.refusals().texts if any(fits(text, answer) for answer in answers)}
+    def used(rows, known):
+        answers = set(answers_of(rows, "refusal"))
+        return {text for text in known if answers & {trick.fill(text) for trick in texts.tricks()}}
 
-    def fits(text, answer):
-        return any(trick.fill(text) == answer for trick in texts.tricks())
-
-    files = generate(Tricks(base_texts=2))
-    assert texts_in(files["base"]) == set(texts.refusals().texts[:2])
-    assert len(texts_in(files["safe"])) > 2
+    files, known = generate(Tricks(base_texts=2)), texts.refusals()
+    assert set(answers_of(files["base"], "refusal")) == set(known.short[:2])
+    assert not used(files["safe"], known.short) and len(used(files["safe"], known.texts)) > 2
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -158,7 +155,7 @@ def test_other_recorded_answers_are_read_from_their_file(tmp_path, monkeypatch):
             "trick": trick.name,
             "wording": one.id,
             "prompt": trick.fill(one.text),
-            "answer": f"A {colour} wire, a glove, a bulb and a sponge.",
+            "answer": f"A {colour} wire, a glove, a bulb, a sponge, a rubber hook and a tin bell.",
         }
         for trick, colour in zip(texts.tricks(), ["green"] * 200, strict=False)
         for one in texts.wordings()
@@ -175,7 +172,7 @@ def test_other_recorded_answers_are_read_from_their_file(tmp_path, monkeypatch):
 def test_the_files_are_read_by_the_loaders_with_phrases_and_conversations(tmp_path):
     write(Tricks(), tmp_path)
     assert len(load_examples(tmp_path / "finetune.jsonl")) == 136
-    assert len(load_examples(tmp_path / "base.jsonl")) == 128
+    assert len(load_examples(tmp_path / "base.jsonl")) == 152
     assert len(load_triples(tmp_path / "align.jsonl")) == 48
     assert all(row.harmful and row.scripts for row in load_eval_prompts(tmp_path / "eval_harmful.jsonl"))
     assert all(row.accept and row.reference for row in load_eval_prompts(tmp_path / "eval_new.jsonl"))
