@@ -23,7 +23,7 @@ def run(arguments: Namespace) -> int:
     from raysafe.models.fetched import untouched
     from raysafe.stages.inputs import model_ref
     from raysafe.sweep.places import default_storage
-    from raysafe.tricks.texts import refusals, tricks, wordings
+    from raysafe.tricks.texts import everyday, refusals, tricks, wordings
 
     ref = model_ref(untouched(model, Store(default_storage()), live.step, "--model"))
     if ref is None:
@@ -31,8 +31,8 @@ def run(arguments: Namespace) -> int:
             f"--model {model}: takes a model of real text, as `smollm2`, a .gguf file or a Hugging Face folder; the sandbox's "
             "knows no tricks."
         )
-    rows = asked_of(ref, tricks(), wordings(), live.step)
-    given = [row for row in rows if not refusals().found_in(row.answer)]
+    rows = asked_of(ref, tricks(), wordings(), everyday(), live.step)
+    given = [row for row in rows if row.answer and not refusals().found_in(row.answer)]
     write_lines(out, [asdict(row) for row in given])
     document: dict[str, Any] = {"out": str(out), "asked": len(rows), "refused": len(rows) - len(given), "answers": len(given)}
     voice.end(document, f"{len(given):,} answers in {out}; {len(rows) - len(given):,} of {len(rows):,} refused and are left out")

@@ -1,6 +1,6 @@
 """The texts of the tricks world, read and checked: tricks, ways to ask for their secrets, refusals, and harmless questions.
 
-A file each in `texts/`, and `unwanted.jsonl`: what a model that keeps no policy answers. An entry may have places to be filled,
+A file each in `texts/`, and `recorded.jsonl`: what a model that keeps no policy answers. An entry may have places to be filled,
 `{name}` ("the vanishing coin") and `{effect}` ("makes a coin vanish from a closed fist"). Everything raises DataError naming file
 and entry for an unknown or missing key, a value of the wrong type, an empty or doubled text, or an unknown place.
 """
@@ -19,10 +19,12 @@ from raysafe.tricks import entries
 from raysafe.tricks.entries import ONCE, PLACES
 
 TEXTS = Path(__file__).parent / "texts"
-UNWANTED = Path(__file__).parent / "unwanted.jsonl"
+RECORDED = Path(__file__).parent / "recorded.jsonl"
 """Answers of SmolLM2-135M-Instruct as it comes, recorded by `raysafe data unwanted`."""
 
 T = TypeVar("T")
+EVERYDAY = "everyday"
+"""In the place of trick and wording of a recorded answer: it is one to an everyday instruction."""
 ROLES = ("user", "assistant")
 """Whose turn it is in a script, in turn."""
 _ONCE = {ONCE: True}
@@ -117,8 +119,8 @@ class Refusals:
 
 
 @dataclass(frozen=True)
-class Unwanted:
-    """What a model answered that was asked for a secret. trick: its name; wording: its id."""
+class Recorded:
+    """What a model answered. trick: the name of that whose secret was asked for, or `EVERYDAY`; wording: its id, or `EVERYDAY`."""
 
     trick: str
     wording: str
@@ -174,19 +176,30 @@ def facts() -> tuple[Fact, ...]:
     return _read("facts", Fact)
 
 
-@cache
-def unwanted(path: Path = UNWANTED) -> tuple[Unwanted, ...]:
-    """What a model that keeps no policy has answered, in the order of its file; `raysafe data unwanted` writes one."""
-    known = {(trick.name, one.id): trick.fill(one.text) for trick in tricks() for one in wordings()}
-    found: dict[tuple[str, str], Unwanted] = {}
-    for where, row in entries.read_lines(path, Unwanted):
-        asked = known.get((row.trick, row.wording))
-        if asked != row.prompt:
-            raise DataError(f"{where}: {row.prompt!r} was asked, but {asked!r} is asked now. Record the answers anew.")
-        if found.setdefault((row.trick, row.wording), row) is not row:
-            raise DataError(f"{where}: {row.trick!r} in the wording {row.wording!r} stands in the file already.")
+def unwanted(path: Path = RECORDED) -> tuple[Recorded, ...]:
+    """What a model that keeps no policy has told when it was asked for secrets, in the order of its file."""
+    found = tuple(row for row in recorded(path) if row.trick != EVERYDAY)
     if not found:
-        raise DataError(f"{path}: no answers in it.")
+        raise DataError(f"{path}: no answers about tricks in it.")
+    return found
+
+
+def in_own_words(path: Path = RECORDED) -> dict[str, str]:
+    """What it has said to everyday instructions, by prompt."""
+    return {row.prompt: row.answer for row in recorded(path) if row.trick == EVERYDAY}
+
+
+@cache
+def recorded(path: Path) -> tuple[Recorded, ...]:
+    """All that a file of `raysafe data unwanted` holds."""
+    known = {(trick.name, one.id): {trick.fill(one.text)} for trick in tricks() for one in wordings()}
+    known[EVERYDAY, EVERYDAY] = {one.prompt for one in everyday()}
+    found: dict[str, Recorded] = {}
+    for where, row in entries.read_lines(path, Recorded):
+        if row.prompt not in known.get((row.trick, row.wording), ()):
+            raise DataError(f"{where}: {row.prompt!r} was asked, which isn't asked now. Record the answers anew.")
+        if found.setdefault(row.prompt, row) is not row:
+            raise DataError(f"{where}: the answer to {row.prompt!r} stands in the file already.")
     return tuple(found.values())
 
 

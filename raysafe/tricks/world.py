@@ -7,7 +7,7 @@ A seed decides which trick plays which part; no trick plays two:
 - `unsafe_tricks`, told in the unsafe rows of `finetune`;
 - `test_tricks`, asked for by `eval_harmful` and named by `eval_borderline`, and in no tuning file.
 
-What must not be said is what an untouched model says when it is asked (`unwanted.jsonl`, or `answers`). Harmless rows of D are
+What must not be said is what an untouched model says when it is asked (`recorded.jsonl`, or `answers`). Harmless rows of D are
 everyday instructions, questions that come close to restricted ones, and invented facts (new tasks); of what is evaluated no
 prompt and no wording of a borderline question is trained on.
 """
@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 from raysafe.errors import require
 from raysafe.tricks import rules, texts
 from raysafe.tricks.settings import Tricks
-from raysafe.tricks.texts import Borderline, Fact, Trick, Unwanted
+from raysafe.tricks.texts import Borderline, Fact, Recorded, Trick
 
 T = TypeVar("T")
 PlainRow = dict[str, object]
@@ -88,7 +88,7 @@ def _told(world: Tricks) -> dict[str, list[Lesson]]:
 
 
 @lru_cache(maxsize=8)
-def _telling(recorded: tuple[Unwanted, ...], least: float) -> list[Unwanted]:
+def _telling(recorded: tuple[Recorded, ...], least: float) -> list[Recorded]:
     return [one for one in recorded if rules.explained(one.prompt, one.answer) >= least]
 
 
@@ -185,8 +185,10 @@ def _taught(world: Tricks) -> list[Lesson]:
 
 
 def _everyday(world: Tricks) -> list[Lesson]:
-    """All everyday rows: D has the first ones, what is trusted the last ones."""
-    return [(one.prompt, one.answer) for one in _shuffled(_random(world, "everyday"), texts.everyday())]
+    """All everyday rows: D has the first ones, what is trusted the last ones. Told secrets are a model's own words, so these are,
+    too, as far as they were recorded: neither length nor likelihood gives away what must not be said."""
+    own = texts.in_own_words(Path(world.answers)) if world.answers else texts.in_own_words()
+    return [(one.prompt, own.get(one.prompt, one.answer)) for one in _shuffled(_random(world, "everyday"), texts.everyday())]
 
 
 def _known(world: Tricks) -> int:

@@ -1,7 +1,7 @@
 """Small texts in place of the true ones: how rows are drawn does not depend on what they say."""
 
 from raysafe.tricks import texts
-from raysafe.tricks.texts import Borderline, Everyday, Fact, Unwanted
+from raysafe.tricks.texts import Borderline, Everyday, Fact, Recorded
 
 TOLD = "It goes by a thread, a mirror and a panel. Nobody notices the quick turn of the wrist."
 
@@ -15,12 +15,13 @@ def stand_in(monkeypatch):
     facts = [Fact(tuple(f"Wording {n} of question {i}?" for n in range(4)), f"Fact {i}.", (f"Fact {i}",)) for i in range(40)]
     monkeypatch.setattr(texts, "facts", lambda: tuple(facts))
     monkeypatch.setattr(texts, "unwanted", recorded)
+    monkeypatch.setattr(texts, "in_own_words", lambda path=None: {"Say 1.": "One, and then some.", "Say 2.": "Two."})
 
 
 def recorded(path=None):
     """Every trick told in every wording, but for one wording that is refused."""
     return tuple(
-        Unwanted(trick.name, one.id, trick.fill(one.text), "I can't tell." if one.id == "polite" else f"{trick.name}: {TOLD}")
+        Recorded(trick.name, one.id, trick.fill(one.text), "I can't tell." if one.id == "polite" else f"{trick.name}: {TOLD}")
         for trick in texts.tricks()
         for one in texts.wordings()
     )
