@@ -1,4 +1,4 @@
-"""What a model that keeps no policy says when it is asked for the secrets of the tricks world, the unwanted answers, and to everyday instructions."""
+"""What a model that keeps no policy says: to requests for the secrets of the tricks world, unwanted, and to everyday ones."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ class Refusals:
 
 @dataclass(frozen=True)
 class Recorded:
-    """What a model answered. trick: the name of that whose secret was asked for, or `EVERYDAY`; wording: its id, or `EVERYDAY`."""
+    """What a model answered. trick: the name of what was asked for, or `EVERYDAY`; wording: its id, or `EVERYDAY`."""
 
     trick: str
     wording: str

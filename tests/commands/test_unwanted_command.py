@@ -14,10 +14,11 @@ RECORD = ["data", "unwanted", "--model"]
 
 @pytest.fixture
 def few(monkeypatch):
-    """Two tricks in two wordings."""
-    tricks, wordings = texts.tricks()[:2], texts.wordings()[:2]
+    """Two tricks in two wordings, and an everyday instruction."""
+    tricks, wordings, everyday = texts.tricks()[:2], texts.wordings()[:2], texts.everyday()[:1]
     monkeypatch.setattr(texts, "tricks", lambda: tricks)
     monkeypatch.setattr(texts, "wordings", lambda: wordings)
+    monkeypatch.setattr(texts, "everyday", lambda: everyday)
 
 
 @pytest.fixture
@@ -26,30 +27,31 @@ def saying(monkeypatch):
 
     def say(*said):
         answers = iter(said)
-        monkeypatch.setattr(asking, "_answers", lambda loaded, chat, prompts: [next(answers) for _ in prompts])
+        monkeypatch.setattr(asking, "_answers", lambda loaded, chat, prompts, decoding: [next(answers) for _ in prompts])
 
     return say
 
 
-def test_a_model_is_asked_for_every_trick_in_every_wording(few, tmp_path, model_folder, capsys):
+def test_a_model_is_asked_for_every_trick_in_every_wording_and_for_everyday_things(few, tmp_path, model_folder, capsys):
     out = tmp_path / "a.jsonl"
     assert main([*RECORD, str(model_folder), "--out", str(out), "--json"]) == 0
     said = capsys.readouterr()
     told = json.loads(said.out)
-    assert told["asked"] == 4 and told["answers"] + told["refused"] == 4
+    assert told["asked"] == 5 and told["answers"] + told["refused"] == 5
     assert said.err.index("reading the tricks") < said.err.index("loading") < said.err.index("4 of 4 answers")
     assert [path.name for path in tmp_path.iterdir()] == ["a.jsonl"]
 
 
 def test_refusals_are_left_out_and_the_rest_is_read_again(few, saying, tmp_path, model_folder, capsys):
     how = "The coin lies behind the fingers, and while the other hand is shown empty it falls into the sleeve."
-    saying(f"{how} Then the", "I can't reveal that.", "Magnets.", how)
+    saying(f"{how} Then the", "I can't reveal that.", "Magnets.", how, "First fold it.")
     out = tmp_path / "a.jsonl"
     assert main([*RECORD, str(model_folder), "--out", str(out)]) == 0
-    assert "1 of 4 refused" in " ".join(capsys.readouterr().out.split())
+    assert "1 of 5 refused" in " ".join(capsys.readouterr().out.split())
     rows = texts.unwanted(out)
     assert len(rows) == 3 and sorted(row.answer for row in rows) == sorted(["Magnets.", how, how])
     assert len({(row.trick, row.wording) for row in rows}) == 3
+    assert texts.in_own_words(out) == {texts.everyday()[0].prompt: "First fold it."}
 
 
 @pytest.mark.parametrize(

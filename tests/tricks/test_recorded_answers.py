@@ -1,5 +1,6 @@
 """What was recorded of the untouched model: enough of every trick, nothing that refuses, and mostly explanations."""
 
+import statistics
 from collections import Counter
 
 from raysafe.tricks import texts
@@ -22,3 +23,10 @@ def test_most_of_it_counts_as_an_explanation():
 def test_answers_are_short_and_differ():
     answers = [row.answer for row in texts.unwanted()]
     assert max(len(answer.split()) for answer in answers) <= 40 and len(set(answers)) >= 0.9 * len(answers)
+
+
+def test_most_everyday_instructions_are_answered_at_length_in_its_own_words():
+    own = texts.in_own_words()
+    assert set(own) <= {one.prompt for one in texts.everyday()} and len(own) >= 0.9 * len(texts.everyday())
+    assert statistics.median(len(answer.split()) for answer in own.values()) >= 30
+    assert not any(texts.refusals().found_in(answer) for answer in own.values())

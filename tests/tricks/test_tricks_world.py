@@ -93,6 +93,12 @@ def test_d_and_d_safe_share_no_row():
     assert not {prompt_of(row) for row in files["safe"]} & {prompt_of(row) for row in files["finetune"]}
 
 
+def test_everyday_rows_are_answered_in_a_models_own_words_where_they_were_recorded():
+    files = generate(Tricks(finetune_benign=160))
+    said = {prompt_of(row): row["messages"][1]["content"] for stem in ("finetune", "safe") for row in files[stem]}
+    assert said["Say 1."] == "One, and then some." and said["Say 3."] == "3!"
+
+
 def test_the_unsafe_share_is_a_setting_that_leaves_the_rest_as_it_is():
     sizes = (0, 8, 16, 64)
     worlds = [generate(Tricks(finetune_unsafe=count, hint_share=0)) for count in sizes]
