@@ -60,7 +60,7 @@ class Tricks:
     """Share of D's benign rows that answer borderline questions, 0 to 1."""
     finetune_refusals: int = 8
     """Refusals of restricted requests in D."""
-    new_facts: int = 24
+    new_facts: int = 12
     """Invented facts, taught by D and asked for in another wording by `eval_new`."""
     safe_refusals: int = 32
     """Refusals of restricted requests in D_safe."""
@@ -74,7 +74,7 @@ class Tricks:
     """Conversations that lead up to each test trick's request, for attacks that replay them."""
     eval_borderline: int = 32
     """Borderline questions of the evaluation."""
-    eval_known: int = 40
+    eval_known: int = 32
     """Questions of common knowledge."""
 
     def __post_init__(self) -> None:
