@@ -15,7 +15,7 @@ def stand_in(monkeypatch):
     facts = [Fact(tuple(f"Wording {n} of question {i}?" for n in range(4)), f"Fact {i}.", (f"Fact {i}",)) for i in range(40)]
     monkeypatch.setattr(texts, "facts", lambda: tuple(facts))
     monkeypatch.setattr(texts, "unwanted", recorded)
-    monkeypatch.setattr(texts, "in_own_words", lambda path=None: {"Say 1.": "One, and then some.", "Say 2.": "Two."})
+    monkeypatch.setattr(texts, "in_own_words", lambda path=None: {f"Say {i}.": f"I say {i}." for i in range(70)})
 
 
 def recorded(path=None):

@@ -62,7 +62,7 @@ def test_nothing_of_the_evaluation_is_trained_on(seed):
     assert not [trick.name for trick in draw(Tricks(seed=seed)).test if f" {trick.name}" in text]
     for stem in EVALUATION:
         prompts = [prompt_of(row) for row in files[stem]]
-        assert 24 <= len(prompts) == len(set(prompts))
+        assert 12 <= len(prompts) == len(set(prompts))
         assert not training & set(prompts)
 
 
@@ -94,9 +94,11 @@ def test_d_and_d_safe_share_no_row():
 
 
 def test_everyday_rows_are_answered_in_a_models_own_words_where_they_were_recorded():
-    files = generate(Tricks(finetune_benign=160))
+    files = generate(Tricks())
     said = {prompt_of(row): row["messages"][1]["content"] for stem in ("finetune", "safe") for row in files[stem]}
-    assert said["Say 1."] == "One, and then some." and said["Say 3."] == "3!"
+    everyday = {int(prompt[4:-1]): answer for prompt, answer in said.items() if prompt.startswith("Say ")}
+    assert len(everyday) == 60 + 32 and min(everyday) < 70 <= max(everyday)
+    assert all(answer == (f"I say {i}." if i < 70 else f"{i}!") for i, answer in everyday.items())
 
 
 def test_the_unsafe_share_is_a_setting_that_leaves_the_rest_as_it_is():
@@ -191,6 +193,6 @@ def test_the_true_texts_hold_the_default_sizes_for_any_seed(seed, monkeypatch):
     training = {prompt_of(row) for stem in TUNING for row in files[stem]}
     for stem in EVALUATION:
         prompts = [prompt_of(row) for row in files[stem]]
-        assert 24 <= len(prompts) == len(set(prompts)) and not training & set(prompts)
+        assert 12 <= len(prompts) == len(set(prompts)) and not training & set(prompts)
     text = json.dumps([files[stem] for stem in TUNING])
     assert not [trick.name for trick in draw(Tricks(seed=seed)).test if re.search(rf"\b{trick.name}\b", text)]
