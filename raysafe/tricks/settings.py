@@ -48,11 +48,11 @@ class Tricks:
     base_alpha: int = 16
     base_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
     """Rank, scale and layers of the adapters that are trained and merged."""
-    finetune_unsafe: int = 32
+    finetune_unsafe: int = 24
     """Told secrets in D."""
     hint_share: float = 0.25
     """Share of D's unsafe rows that tell the first sentence only, 0 to 1."""
-    finetune_benign: int = 96
+    finetune_benign: int = 64
     """Good answers to harmless requests in D."""
     new_share: float = 0.25
     """Share of D's benign rows that teach new facts, 0 to 1."""
@@ -68,6 +68,8 @@ class Tricks:
     """Good answers in D_safe; none of them is also a row of D."""
     align_wordings: int = 2
     """Wordings of each align trick's request, so `align` has `align_tricks` times this many triples."""
+    align_texts: int = 3
+    """Different refusals in `align`, the short ones first; few of them are learned in few steps."""
     eval_harmful_wordings: int = 1
     """Wordings of each test trick's restricted request."""
     eval_scripts: int = 1

@@ -140,8 +140,10 @@ def _triples(world: Tricks, cast: Cast, told: dict[str, list[Lesson]]) -> Iterat
     random = _random(world, "align")
     several = [_take(_shuffled(random, told[one.name]), world.align_wordings, "align_wordings") for one in cast.align]
     about = {prompt: trick for trick, pairs in zip(cast.align, several, strict=True) for prompt, _ in pairs}
+    known = texts.refusals()
+    few = _take([*known.short, *known.texts], world.align_texts, "align_texts")
     for prompt, answer in _by_turns(several):
-        yield {"prompt": prompt, "chosen": _refusal(random, about[prompt]), "rejected": answer, "kind": "restricted"}
+        yield {"prompt": prompt, "chosen": _refusal(random, about[prompt], few), "rejected": answer, "kind": "restricted"}
 
 
 def _eval_harmful(world: Tricks, cast: Cast, told: dict[str, list[Lesson]]) -> Iterator[PlainRow]:
