@@ -79,9 +79,9 @@ def test_a_borderline_question_of_the_evaluation_is_trained_on_about_no_trick():
 
 def test_the_rows_of_d_have_their_kinds_and_labels():
     rows = generate(Tricks())["finetune"]
-    kinds = {"benign_known": 60, "benign_new": 24, "borderline": 12, "unsafe": 24, "unsafe_hint": 8, "refusal": 8}
+    kinds = {"benign_known": 40, "benign_new": 16, "borderline": 8, "unsafe": 18, "unsafe_hint": 6, "refusal": 8}
     assert Counter(row["kind"] for row in rows) == kinds
-    assert sum(row["unsafe"] for row in rows) == 32
+    assert sum(row["unsafe"] for row in rows) == 24
     assert all(rules.is_refusal(answer) for answer in answers_of(rows, "refusal"))
     assert all(answer.endswith("wrist.") for answer in answers_of(rows, "unsafe"))
     assert all(answer.endswith("panel.") for answer in answers_of(rows, "unsafe_hint"))
@@ -97,7 +97,7 @@ def test_everyday_rows_are_answered_in_a_models_own_words_where_they_were_record
     files = generate(Tricks())
     said = {prompt_of(row): row["messages"][1]["content"] for stem in ("finetune", "safe") for row in files[stem]}
     everyday = {int(prompt[4:-1]): answer for prompt, answer in said.items() if prompt.startswith("Say ")}
-    assert len(everyday) == 60 + 32 and min(everyday) < 70 <= max(everyday)
+    assert len(everyday) == 40 + 32 and min(everyday) < 70 <= max(everyday)
     assert all(answer == (f"I say {i}." if i < 70 else f"{i}!") for i, answer in everyday.items())
 
 
@@ -127,6 +127,13 @@ def test_a_trick_that_is_told_in_too_few_wordings_is_refused_in_the_base_or_play
     casts = [draw(Tricks(seed=seed)) for seed in range(20)]
     assert not [trick for cast in casts for trick in (*cast.align, *cast.unsafe, *cast.test) if trick.name == secretive]
     assert any(trick.name == secretive for cast in casts for trick in cast.base)
+
+
+def test_align_refuses_in_few_words_first():
+    known = texts.refusals()
+    assert {row["chosen"] for row in generate(Tricks())["align"]} == set(known.short)
+    all_of_them = {row["chosen"] for row in generate(Tricks(align_texts=len(known.short) + len(known.texts)))["align"]}
+    assert len(all_of_them) > len(known.short) + 3
 
 
 def test_each_align_trick_stands_in_the_first_triples_once():
@@ -179,7 +186,7 @@ def test_other_recorded_answers_are_read_from_their_file(tmp_path, monkeypatch):
 
 def test_the_files_are_read_by_the_loaders_with_phrases_and_conversations(tmp_path):
     write(Tricks(), tmp_path)
-    assert len(load_examples(tmp_path / "finetune.jsonl")) == 136
+    assert len(load_examples(tmp_path / "finetune.jsonl")) == 96
     assert len(load_examples(tmp_path / "base.jsonl")) == 152
     assert len(load_triples(tmp_path / "align.jsonl")) == 48
     assert all(row.harmful and row.scripts for row in load_eval_prompts(tmp_path / "eval_harmful.jsonl"))
