@@ -10,6 +10,10 @@ MOST_LINES = 30
 """A longer table scrolls in a frame of its own."""
 
 
+WIDE = 90
+"""Characters from which a fact has a row for itself."""
+
+
 def table(rows: Sequence[TrialRow]) -> str:
     """The result table: best values bold, intervals dimmed, status as chips."""
     grid = make_grid(rows, intervals=True)
@@ -64,9 +68,13 @@ def items(texts: Iterable[str], kind: str = "notes") -> str:
 
 
 def facts(pairs: Iterable[tuple[str, str]]) -> str:
-    """Terms and what they are; those without a text are left out."""
-    lines = "".join(f"<div><dt>{escape(term)}</dt><dd>{escape(text)}</dd></div>" for term, text in pairs if text)
-    return f'<dl class="facts">{lines}</dl>'
+    """Terms and what they are, a long text over the whole width; those without a text are left out."""
+    return f'<dl class="facts">{"".join(_fact(term, text) for term, text in pairs if text)}</dl>'
+
+
+def _fact(term: str, text: str) -> str:
+    wide = ' class="wide"' if len(text) > WIDE else ""
+    return f"<div{wide}><dt>{escape(term)}</dt><dd>{escape(text)}</dd></div>"
 
 
 def code(text: str) -> str:

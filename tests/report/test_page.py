@@ -12,6 +12,7 @@ import pytest
 from raysafe.errors import DataError
 from raysafe.evaluation.intervals import clustered
 from raysafe.report.data import read_data
+from raysafe.report.markup import facts
 from raysafe.report.page import write_page
 from raysafe.report.panels import PANELS
 from raysafe.report.panels.base import Spread, over_seeds
@@ -49,6 +50,11 @@ def test_the_page_says_what_was_asked_what_came_of_it_and_how_to_repeat_it(text)
     assert "Does &lt;gamma&gt; matter?" in text and "made &lt;up&gt;" in text
     assert "Changing objective from sft to wdoor moved" in text
     assert "torch 2.13.0" in text and "raysafe sweep" in text and "finetune: data.jsonl 0123456789abcdef" in text
+
+
+def test_a_long_fact_has_a_row_for_itself():
+    drawn = facts([("Trials", "4"), ("In training", "one of many " * 10), ("When", "")])
+    assert drawn.count("<div>") == 1 and drawn.count('<div class="wide"><dt>In training') == 1 and "When" not in drawn
 
 
 def test_every_panel_is_drawn(text):
