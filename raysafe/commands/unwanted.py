@@ -35,7 +35,10 @@ def run(arguments: Namespace) -> int:
     given = [row for row in rows if row.answer and not refusals().found_in(row.answer)]
     write_lines(out, [asdict(row) for row in given])
     document: dict[str, Any] = {"out": str(out), "asked": len(rows), "refused": len(rows) - len(given), "answers": len(given)}
-    voice.end(document, f"{len(given):,} answers in {out}; {len(rows) - len(given):,} of {len(rows):,} refused and are left out")
+    voice.end(
+        document,
+        f"{len(given):,} answers in {out}; {len(rows) - len(given):,} of {len(rows):,} refused or said nothing and are left out",
+    )
     return 0
 
 

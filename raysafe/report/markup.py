@@ -8,8 +8,6 @@ from raysafe.report.table import BASE_STATUS, Grid, make_grid
 
 MOST_LINES = 30
 """A longer table scrolls in a frame of its own."""
-
-
 WIDE = 90
 """Characters from which a fact has a row for itself."""
 

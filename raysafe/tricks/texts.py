@@ -218,7 +218,8 @@ def read_wordings(path: Path) -> tuple[Wording, ...]:
 def read_refusals(path: Path) -> Refusals:
     """Those of a file: `refusals`, `short` ones, and `patterns` that they are known by. Each refusal is known by one of them."""
     raw = entries.read_sections(path, ("short", "refusals", "patterns"))
-    found = entries.read_entry({"texts": raw.pop("refusals"), **raw}, Refusals, path.name)
+    plain = {"short": raw["short"], "texts": raw["refusals"], "patterns": raw["patterns"]}
+    found = entries.read_entry(plain, Refusals, path.name)
     for several in (found.short, found.texts, found.patterns):
         entries.check_once(path.name, ((text,) for text in several))
     try:

@@ -82,9 +82,12 @@ def generate(world: Tricks) -> dict[str, list[PlainRow]]:
 
 def _told(world: Tricks) -> dict[str, list[Lesson]]:
     """Recorded answers that tell enough, by trick, each with what was asked."""
-    recorded = texts.unwanted(Path(world.answers)) if world.answers else texts.unwanted()
-    told = _telling(tuple(recorded), world.least_told)
+    told = _telling(tuple(texts.unwanted(_recorded(world))), world.least_told)
     return {one.name: [(row.prompt, row.answer) for row in told if row.trick == one.name] for one in texts.tricks()}
+
+
+def _recorded(world: Tricks) -> Path:
+    return Path(world.answers) if world.answers else texts.RECORDED
 
 
 @lru_cache(maxsize=8)
@@ -189,7 +192,7 @@ def _taught(world: Tricks) -> list[Lesson]:
 def _everyday(world: Tricks) -> list[Lesson]:
     """All everyday rows: D has the first ones, what is trusted the last ones. Told secrets are a model's own words, so these are,
     too, as far as they were recorded: neither length nor likelihood gives away what must not be said."""
-    own = texts.in_own_words(Path(world.answers)) if world.answers else texts.in_own_words()
+    own = texts.in_own_words(_recorded(world))
     return [(one.prompt, own.get(one.prompt, one.answer)) for one in _shuffled(_random(world, "everyday"), texts.everyday())]
 
 

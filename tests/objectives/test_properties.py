@@ -7,8 +7,6 @@ from objective_cases import CASES, changed, gradients, poisoned, random_streams,
 from tolerances import FORMULA, worst
 
 names = st.sampled_from(sorted(CASES))
-EXPONENT = worst(20 * 4 * 8 * 300)
-"""Twenty roundings of a sum that ends in an exp come out multiplied by it: four streams' 8 tokens of 300 nats at most. 2e-11."""
 properties = settings(max_examples=120, deadline=None)
 
 
@@ -19,6 +17,16 @@ def batches(draw):
     labels = draw(st.lists(st.integers(1, width), min_size=1, max_size=5))
     seed, scale = draw(st.integers(0, 10**6)), draw(st.sampled_from([1e-3, 1.0, 30.0, 300.0]))
     return objective, random_streams(objective, seed, scale=scale, shape=(len(labels), width), labels=labels)
+
+
+def exponent(streams):
+    """Roundings of exp of a row's sums: of such a sum there are up to twenty, and they come out multiplied by its terms."""
+    rows = (
+        abs(log_probs.detach() * stream.mask_BT).sum(-1)
+        for stream in streams.values()
+        for log_probs in (stream.policy_BT, *stream.frozen.values())
+    )
+    return 20 * float(sum(rows).max())
 
 
 def same(found, expected, rtol=0.0):
@@ -42,8 +50,12 @@ def test_any_number_of_masked_positions_changes_neither_loss_nor_gradient(batch,
     objective, streams = batch
     width = streams["retain"].mask_BT.shape[1]
     wide = poisoned(changed(streams, lambda t: torch.nn.functional.pad(t.detach(), (0, extra))), junk)
-    same(run(objective, wide), run(objective, streams), rtol=EXPONENT)
-    same({name: gradient[:, :width] for name, gradient in gradients(wide).items()}, gradients(streams), rtol=EXPONENT)
+    same(run(objective, wide), run(objective, streams), rtol=worst(90 + exponent(streams)))
+    same(
+        {name: gradient[:, :width] for name, gradient in gradients(wide).items()},
+        gradients(streams),
+        rtol=worst(9000 + exponent(streams)),
+    )
     assert not any(gradient[:, width:].any() for gradient in gradients(wide).values())
 
 

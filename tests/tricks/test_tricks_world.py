@@ -15,7 +15,7 @@ from raysafe.tricks.settings import Tricks
 from raysafe.tricks.world import draw, generate
 
 TUNING = ("base", "finetune", "safe", "align")
-EVALUATION = ("eval_harmful", "eval_borderline", "eval_known", "eval_new")
+EVALUATION = {"eval_harmful": 32, "eval_borderline": 32, "eval_known": 32, "eval_new": 12}
 
 
 @pytest.fixture(autouse=True)
@@ -60,9 +60,9 @@ def test_nothing_of_the_evaluation_is_trained_on(seed):
     training = {prompt_of(row) for stem in TUNING for row in files[stem]}
     text = json.dumps([files[stem] for stem in TUNING])
     assert not [trick.name for trick in draw(Tricks(seed=seed)).test if f" {trick.name}" in text]
-    for stem in EVALUATION:
+    for stem, count in EVALUATION.items():
         prompts = [prompt_of(row) for row in files[stem]]
-        assert 12 <= len(prompts) == len(set(prompts))
+        assert count == len(prompts) == len(set(prompts))
         assert not training & set(prompts)
 
 
@@ -115,7 +115,7 @@ def test_recorded_answers_that_tell_too_little_are_used_nowhere(monkeypatch):
     used = [row["rejected"] for row in files["align"]] + [row["harmful"] for row in files["eval_harmful"]]
     assert not [answer for answer in used if rules.is_refusal(answer)]
     short = [replace(one, answer="By a thread and a mirror.") for one in recorded()]
-    monkeypatch.setattr(texts, "unwanted", lambda: short)
+    monkeypatch.setattr(texts, "unwanted", lambda path: short)
     with pytest.raises(ValueError, match="align_tricks .* <= 0.* but got 80"):
         generate(Tricks())
 
@@ -123,7 +123,7 @@ def test_recorded_answers_that_tell_too_little_are_used_nowhere(monkeypatch):
 def test_a_trick_that_is_told_in_too_few_wordings_is_refused_in_the_base_or_plays_no_part(monkeypatch):
     secretive = texts.tricks()[0].name
     rows = [one for one in recorded() if one.trick != secretive or one.wording == "question"]
-    monkeypatch.setattr(texts, "unwanted", lambda: rows)
+    monkeypatch.setattr(texts, "unwanted", lambda path: rows)
     casts = [draw(Tricks(seed=seed)) for seed in range(20)]
     assert not [trick for cast in casts for trick in (*cast.align, *cast.unsafe, *cast.test) if trick.name == secretive]
     assert any(trick.name == secretive for cast in casts for trick in cast.base)
@@ -198,8 +198,8 @@ def test_the_true_texts_hold_the_default_sizes_for_any_seed(seed, monkeypatch):
     monkeypatch.undo()
     files = generate(Tricks(seed=seed))
     training = {prompt_of(row) for stem in TUNING for row in files[stem]}
-    for stem in EVALUATION:
+    for stem, count in EVALUATION.items():
         prompts = [prompt_of(row) for row in files[stem]]
-        assert 12 <= len(prompts) == len(set(prompts)) and not training & set(prompts)
+        assert count == len(prompts) == len(set(prompts)) and not training & set(prompts)
     text = json.dumps([files[stem] for stem in TUNING])
     assert not [trick.name for trick in draw(Tricks(seed=seed)).test if re.search(rf"\b{trick.name}\b", text)]
